@@ -1,0 +1,275 @@
+"""The gate: nothing is put on a layer whose promises the hosts do not keep.
+
+Runs Testinfra below tests/<layer> once for the play, on the controller. What it needs to know of the run, resolved
+variables included, goes to it in an inventory file that only its owner can read and that is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.ajson import AnsibleJSONEncoder
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
+# Ansible's own variables that say how to reach a host; the rest of ansible_* is about the run.
+CONNECTION = re.compile(
+    r"ansible_(host|port|user|become(_user|_method)?|connection|ssh_.*|private_key_file|python_interpreter)$"
+)
+# One SSH connection a host for all checks.
+SSH_CONFIGURATION = """\
+[ssh_connection]
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=~/.ansible/cp/gate-%%C
+"""
+
+
+def parse_report_log(lines):
+    """Collect the checks of a pytest report log.
+
+    Args:
+        lines: Iterable of str, the lines of a pytest-reportlog file.
+
+    Returns:
+        A list of dicts with the keys host, check, promise, outcome (passed, failed or skipped), seconds (float),
+        seen and journal (both str, empty unless it failed), and a list of str: what went wrong while collecting.
+    """
+    checks: dict[str, dict] = {}
+    problems = []
+    for line in lines:
+        entry = json.loads(line)
+        kind = entry.get("$report_type")
+        if kind == "CollectReport" and entry["outcome"] == "failed":
+            problems.append(str(entry["longrepr"]).strip())
+        if kind != "TestReport":
+            continue
+        properties = dict(entry["user_properties"])
+        check = checks.setdefault(
+            entry["nodeid"],
+            {
+                "host": properties.get("host", "localhost"),
+                "check": entry["nodeid"].partition("::")[2],
+                "promise": properties.get("promise", ""),
+                "outcome": "passed",
+                "seconds": 0.0,
+                "seen": "",
+                "journal": "",
+            },
+        )
+        check["seconds"] = round(check["seconds"] + entry["duration"], 2)
+        if entry["outcome"] == "skipped" and check["outcome"] == "passed":
+            check["outcome"] = "skipped"
+        if entry["outcome"] == "failed":
+            check["outcome"] = "failed"
+            check["seen"] = check["seen"] or seen_of(entry["longrepr"])
+            check["journal"] = properties.get("journal", "")
+    return list(checks.values()), problems
+
+
+def seen_of(longrepr):
+    """Say in a line what a failed check saw.
+
+    Args:
+        longrepr: pytest's representation of the failure: a dict with reprcrash, a str, or None.
+
+    Returns:
+        A str: the message of the assertion without pytest's own introspection below it.
+    """
+    if isinstance(longrepr, dict) and longrepr.get("reprcrash"):
+        message = longrepr["reprcrash"]["message"]
+    else:
+        message = str(longrepr)
+    message = re.sub(r"^AssertionError: ", "", message)
+    return message.split("\nassert ")[0].strip()
+
+
+def judge(checks, problems, exit_code):
+    """Decide what a gate found.
+
+    Args:
+        checks: list of dict, as from parse_report_log.
+        problems: list of str, what went wrong while collecting.
+        exit_code: int, pytest's exit status.
+
+    Returns:
+        A tuple (outcome, reason): outcome is verified or failed; reason is a str, empty when verified. A gate that
+        ran no check, skipped every one or ended in an unexpected way has failed.
+    """
+    failed = [check for check in checks if check["outcome"] == "failed"]
+    passed = [check for check in checks if check["outcome"] == "passed"]
+    if problems:
+        return "failed", "the checks could not be read: " + "; ".join(problems)
+    if failed:
+        return "failed", f"{len(failed)} of {len(checks)} promises not kept"
+    if not passed:
+        return "failed", "no check ran"
+    if exit_code != 0:
+        return "failed", f"the checks ended with pytest's exit status {exit_code}"
+    return "verified", ""
+
+
+class ActionModule(ActionBase):
+    """Verify a layer once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Run the gate; the result carries `report` for the recap."""
+        result = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec({"layer": {"type": "str", "required": True}})
+        layer = arguments["layer"]
+        tests = PROJECT / "tests" / layer
+        if not tests.is_dir():
+            raise AnsibleActionFail(f"verify_layer: layer is '{layer}', and there is no folder {tests} with its checks")
+
+        wanted = list(task_vars["groups"].get(layer, []))
+        present = [host for host in wanted if host in task_vars["ansible_play_hosts"]]
+        report = {
+            "layer": layer,
+            "outcome": "not verified",
+            "reason": "",
+            "hosts": present,
+            "not_verified_on": [host for host in wanted if host not in present],
+            "passed": 0,
+            "failed": 0,
+            "seconds": 0.0,
+            "checks": [],
+        }
+        if self._task.check_mode:
+            report["reason"] = "check mode changes nothing, and so there was nothing new to verify"
+        elif not present:
+            report["reason"] = f"no host of the group {layer} takes part in this run"
+        else:
+            started = time.monotonic()
+            checks, problems, exit_code, output = self._run_checks(tests, layer, present, task_vars)
+            report["seconds"] = round(time.monotonic() - started, 1)
+            report["checks"] = checks
+            report["passed"] = sum(check["outcome"] == "passed" for check in checks)
+            report["failed"] = sum(check["outcome"] == "failed" for check in checks)
+            report["outcome"], report["reason"] = judge(checks, problems, exit_code)
+            if report["outcome"] == "failed" and not report["failed"]:
+                report["reason"] += "\n" + output
+
+        folder = pathlib.Path(self._templar.template(task_vars["reports_dir"]))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{layer}.json").write_text(json.dumps(report, indent=2) + "\n")
+
+        result["report"] = {key: value for key, value in report.items() if key != "checks"}
+        result["report"]["folder"] = str(folder)
+        if report["outcome"] == "failed":
+            result["failed"] = True
+            result["msg"] = describe_failure(report)
+        else:
+            result["msg"] = f"{layer}: {report['outcome']}, {report['passed']} checks passed"
+            if report["reason"]:
+                result["msg"] += f" ({report['reason']})"
+        return result
+
+    def _run_checks(self, tests, layer, present, task_vars):
+        """Run pytest; returns (checks, problems, exit status, output), secrets taken out of every text."""
+        with tempfile.TemporaryDirectory(prefix="vitrine-gate.") as folder:  # mode 0700
+            inventory, secrets = self._describe_run(layer, present, task_vars)
+            inventory_file = pathlib.Path(folder, "inventory.json")
+            inventory_file.touch(mode=0o600)
+            inventory_file.write_text(json.dumps(inventory, cls=AnsibleJSONEncoder, preprocess_unsafe=False))
+            log = pathlib.Path(folder, "report.jsonl")
+            # An ansible.cfg of the gate's own, so that no group_vars come in again, unresolved.
+            configuration = pathlib.Path(folder, "ansible.cfg")
+            configuration.write_text(SSH_CONFIGURATION)
+            environment = dict(os.environ, ANSIBLE_CONFIG=str(configuration))
+            environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
+            # The gate's own inventory is complete: an environment's must not be mixed in.
+            environment.pop("ANSIBLE_INVENTORY", None)
+            run = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "--quiet",
+                    "--tb=short",
+                    "-p",
+                    "no:cacheprovider",
+                    f"--rootdir={PROJECT}",
+                    f"--ansible-inventory={inventory_file}",
+                    f"--report-log={log}",
+                    str(tests),
+                ],
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            lines = log.read_text().splitlines() if log.exists() else []
+        hide = redactor(secrets)
+        checks, problems = parse_report_log(map(hide, lines))
+        return checks, problems, run.returncode, hide(run.stdout + run.stderr)
+
+    def _describe_run(self, layer, present, task_vars):
+        """Return the run's inventory with every variable resolved, and the secret values among them."""
+        hostvars = task_vars["hostvars"]
+        secrets = set()
+        resolved = {}
+        for host in task_vars["groups"]["all"]:
+            resolved[host] = {}
+            raw = dict(hostvars.raw_get(host), hostvars=hostvars)
+            templar = self._templar.copy_with_new_env(available_variables=raw)
+            for name in raw:
+                if name.startswith(("ansible_", "molecule_")) and not CONNECTION.match(name):
+                    continue
+                if name in ("groups", "group_names", "hostvars", "omit", "environment", "vars"):
+                    continue
+                try:
+                    value = templar.template(raw[name])
+                    json.dumps(value, cls=AnsibleJSONEncoder)
+                except Exception as problem:  # a variable that nobody can resolve is nobody's promise
+                    display.warning(f"verify_layer: {host}: {name} left out: {problem}")
+                    continue
+                resolved[host][name] = value
+                if SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 7:
+                    secrets.add(value)
+        inventory = {
+            group: {"hosts": dict.fromkeys(hosts if group != layer else present)}
+            for group, hosts in task_vars["groups"].items()
+            if group not in ("all", "ungrouped")
+        }
+        return {"all": {"hosts": resolved, "children": inventory}}, secrets
+
+
+def redactor(secrets):
+    """Return a function that blots out every one of `secrets` (an iterable of str) in a text."""
+    if not secrets:
+        return lambda text: text
+    pattern = re.compile("|".join(re.escape(secret) for secret in sorted(secrets, key=len, reverse=True)))
+    return lambda text: pattern.sub("********", text)
+
+
+def describe_failure(report):
+    """Say what a failed gate found, a paragraph per promise: host, promise, what was seen, the journal's last lines.
+
+    Args:
+        report: dict, as written to the report file.
+
+    Returns:
+        A str for the operator.
+    """
+    lines = [f"Layer {report['layer']}: {report['reason']}. Nothing above it was applied."]
+    for check in report["checks"]:
+        if check["outcome"] == "failed":
+            lines.append(f"  {check['host']}: promised: {check['promise']}")
+            lines.append(f"  {' ' * len(check['host'])}  seen:     {check['seen']}")
+            lines.extend(f"      | {line}" for line in check["journal"].splitlines())
+    return "\n".join(lines)

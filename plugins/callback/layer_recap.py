@@ -1,0 +1,184 @@
+"""A recap of the layers after the run, and reports/site.json for programs that want to know."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+
+from ansible.parsing.ajson import AnsibleJSONEncoder
+from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
+
+DOCUMENTATION = """
+name: layer_recap
+type: aggregate
+short_description: One line per layer at the end of a run
+description:
+  - Says of every layer that the run touched what was applied, how many checks passed and how long it took, and the
+    addresses of the site. Writes the same to C(<reports_dir>/site.json).
+"""
+
+PHASES = ("apply", "verify")
+
+
+class CallbackModule(CallbackBase):
+    """Listens to plays tagged with a layer and `apply` or `verify`, and to the results of verify_layer."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "layer_recap"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        """Begin with no layers seen."""
+        super().__init__()
+        self._layers: dict[str, dict] = {}
+        self._current: dict | None = None
+        self._since = time.monotonic()
+        self._started = time.monotonic()
+        self._play = None
+        self._host = None
+
+    def v2_playbook_on_play_start(self, play):
+        """Note which layer the play belongs to."""
+        self._close()
+        self._play = play
+        phase = next((tag for tag in play.tags if tag in PHASES), None)
+        name = next((tag for tag in play.tags if tag not in PHASES), None)
+        if phase and name:
+            self._current = self._layers.setdefault(name, new_layer(name))
+
+    def v2_playbook_on_no_hosts_matched(self):
+        """A gate without hosts has verified nothing."""
+        if self._current is not None and "verify" in self._play.tags:
+            self._current["reason"] = "no host of its group takes part in this run"
+
+    def v2_runner_on_ok(self, result):
+        """Count what was applied, and take the gate's report."""
+        self._host = result.host
+        if self._current is not None and "apply" in self._play.tags:
+            self._current["applied"] = True
+            self._current["changed"] += bool(result.is_changed())
+        self._take_report(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        """Remember where it ended, and take the gate's report."""
+        self._host = result.host
+        if not ignore_errors and self._current is not None and "apply" in self._play.tags:
+            self._current["outcome"] = "failed"
+            self._current["reason"] = f"{result.host.get_name()}: {result.task.get_name()}"
+        self._take_report(result)
+
+    def v2_runner_on_unreachable(self, result):
+        """A host that cannot be reached has failed its layer."""
+        if self._current is not None:
+            self._current["outcome"] = "failed"
+            self._current["reason"] = f"{result.host.get_name()} cannot be reached"
+
+    v2_runner_item_on_ok = v2_runner_on_ok
+    v2_runner_item_on_failed = v2_runner_on_failed
+
+    def v2_playbook_on_stats(self, stats):
+        """Print the recap and write site.json."""
+        self._close()
+        if not self._layers:
+            return
+        site = self._site()
+        total = time.monotonic() - self._started
+        self._display.banner("LAYERS")
+        for layer in self._layers.values():
+            self._display.display(describe(layer), color=COLOURS[layer["outcome"]])
+        if not any(layer["outcome"] == "verified" for layer in self._layers.values()):
+            self._display.display("Nothing was verified in this run.", color="bright yellow")
+        self._display.display(f"total {total:.0f} s")
+        failed = bool(stats.failures or stats.dark)
+        if not failed and site.get("url"):
+            self._display.display(f"\nThe site:   {site['url']}\nJupyterHub: {site['jupyterhub_url'] or 'none'}")
+        if site.get("reports_dir"):
+            write_report(pathlib.Path(site.pop("reports_dir")), site, list(self._layers.values()), total)
+
+    def _close(self):
+        """Add the time since the last play to its layer."""
+        now = time.monotonic()
+        if self._current is not None:
+            self._current["seconds"] = round(self._current["seconds"] + now - self._since, 1)
+        self._since = now
+        self._current = None
+
+    def _take_report(self, result):
+        """Move a gate's findings into the recap."""
+        report = result.result.get("report") if result.task.action.endswith("verify_layer") else None
+        if not isinstance(report, dict) or "outcome" not in report:
+            return
+        layer = self._layers.setdefault(report["layer"], new_layer(report["layer"]))
+        layer["outcome"] = report["outcome"]
+        layer["checks"] = {"passed": report["passed"], "failed": report["failed"]}
+        layer["reason"] = report["reason"].splitlines()[0] if report["reason"] else ""
+        layer["not_verified_on"] = report["not_verified_on"]
+        if self._current is not layer:
+            layer["seconds"] = round(layer["seconds"] + report["seconds"], 1)
+
+    def _site(self):
+        """Return the site's addresses, as the variables of the last host that answered say."""
+        if self._host is None:
+            return {}
+        values = self._play.get_variable_manager().get_vars(play=self._play, host=self._host)
+        templar = Templar(loader=self._play.get_loader(), variables=values)
+        groups = values.get("groups", {})
+        site = {"inventory": [str(source) for source in values.get("ansible_inventory_sources") or []]}
+        for key, name in (
+            ("url", "site_url"),
+            ("jupyterhub_url", "site_jupyterhub_url"),
+            ("reports_dir", "reports_dir"),
+        ):
+            wanted = name in values and (key == "reports_dir" or groups.get("proxy"))
+            site[key] = str(templar.template(values[name])) if wanted else None
+        if not groups.get("jupyterhub"):
+            site["jupyterhub_url"] = None
+        return site
+
+
+COLOURS = {"verified": "green", "failed": "red", "not verified": "bright yellow"}
+
+
+def new_layer(name):
+    """Return what is known of a layer before anything happened to it (name: str)."""
+    return {
+        "layer": name,
+        "applied": False,
+        "changed": 0,
+        "outcome": "not verified",
+        "checks": {"passed": 0, "failed": 0},
+        "not_verified_on": [],
+        "reason": "",
+        "seconds": 0.0,
+    }
+
+
+def describe(layer):
+    """Return a layer's line of the recap (layer: dict as from new_layer)."""
+    applied = f"applied ({layer['changed']} changed)" if layer["applied"] else "not applied"
+    checks = f"{layer['checks']['passed']} checks passed"
+    if layer["checks"]["failed"]:
+        checks += f", {layer['checks']['failed']} failed"
+    line = f"{layer['layer']:<12}{applied:<24}{layer['outcome']:<14}{checks:<28}{layer['seconds']:>6.0f} s"
+    if layer["not_verified_on"]:
+        line += f"   not verified on {', '.join(layer['not_verified_on'])}"
+    if layer["reason"]:
+        line += f"   {layer['reason']}"
+    return line
+
+
+def write_report(folder, site, layers, seconds):
+    """Write site.json.
+
+    Args:
+        folder: pathlib.Path of the reports.
+        site: dict with url, jupyterhub_url and inventory.
+        layers: list of dict, as from new_layer.
+        seconds: float, the whole run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    report = {**site, "seconds": round(seconds, 1), "layers": layers}
+    (folder / "site.json").write_text(json.dumps(report, indent=2, cls=AnsibleJSONEncoder) + "\n")

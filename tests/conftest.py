@@ -1,0 +1,99 @@
+"""What the gates share: the promise and the journal in each report, and ways to reach the other hosts of the run."""
+
+import subprocess
+
+import pytest
+import testinfra
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Add host, promise (the check's docstring) and, when it failed, its unit's journal to the report."""
+    host = getattr(item, "funcargs", {}).get("host")
+    if call.when == "setup":
+        item.user_properties.append(("promise", promise_of(item)))
+        if host is not None:
+            item.user_properties.append(("host", host.backend.hostname))
+    marker = item.get_closest_marker("unit")
+    if call.when == "call" and call.excinfo and marker and host is not None:
+        item.user_properties.append(("journal", journal_of(host, marker.args[0])))
+    return (yield)
+
+
+def promise_of(item):
+    """Return the first line of a check's docstring, with its parameters' values."""
+    promise = (item.function.__doc__ or item.name).strip().splitlines()[0].rstrip(".")
+    values = {
+        name: value
+        for name, value in getattr(getattr(item, "callspec", None), "params", {}).items()
+        if name != "_testinfra_host"
+    }
+    return promise.format(**values) if values else promise
+
+
+def journal_of(host, unit):
+    """Return the last ten lines that a systemd unit wrote on a host."""
+    return host.run("journalctl --unit=%s --lines=10 --no-pager --output=short", unit).stdout
+
+
+@pytest.fixture(scope="session")
+def reach(request):
+    """Return a function from a host's name to the Testinfra host of this run."""
+    inventory = request.config.getoption("--ansible-inventory")
+    return lambda name: testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory)
+
+
+@pytest.fixture
+def variables(host):
+    """Return the variables that the run has for the host under test."""
+    return host.ansible.get_variables()
+
+
+@pytest.fixture
+def outsiders(variables):
+    """Return a function from groups to the names of hosts that are in none of them."""
+
+    def names(*groups):
+        inside = {name for group in groups for name in variables["groups"][group]}
+        return [name for name in variables["groups"]["hosts"] if name not in inside]
+
+    return names
+
+
+def run_with_input(host, command, text):
+    """Run a command on a host with `text` on its standard input: the way for secrets, which no process list shows.
+
+    Args:
+        host: Testinfra host, reached over SSH.
+        command: str, a shell command.
+        text: str, its standard input.
+
+    Returns:
+        subprocess.CompletedProcess with text output.
+    """
+    ssh, arguments = host.backend._build_ssh_command(host.backend.get_command(command))
+    return subprocess.run(
+        host.backend.quote(" ".join(ssh), *arguments),
+        shell=True,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def can_connect(host, address, port, seconds=3):
+    """Tell whether a host gets a TCP connection.
+
+    Args:
+        host: Testinfra host that tries.
+        address: str, name or address.
+        port: int.
+        seconds: int, how long it tries; a firewall that drops says nothing.
+
+    Returns:
+        bool.
+    """
+    code = f"import socket; socket.create_connection(({address!r}, {port}), {seconds}).close()"
+    return host.run("python3 -c %s", code).rc == 0

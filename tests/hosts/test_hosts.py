@@ -1,0 +1,93 @@
+"""What every layer above takes for granted of a host."""
+
+import pathlib
+import time
+
+import pytest
+from conftest import can_connect
+
+testinfra_hosts = ["ansible://hosts"]
+
+
+def test_names(host, variables):
+    """Every host of the site is known by name, at its internal address."""
+    for name, address in variables["site_addresses"].items():
+        seen = host.run("getent ahostsv4 %s", name).stdout.split()
+        assert seen[:1] == [address], f"{name} resolves to {seen[:1] or 'nothing'}, not {address}"
+
+
+def test_clock(host):
+    """The clock agrees with the controller's to two seconds."""
+    before = time.time()
+    seen = float(host.check_output("date +%s.%N"))
+    after = time.time()
+    assert before - 2 < seen < after + 2, f"the clock is {seen - after:+.1f} s off"
+
+
+def test_certificates(host, variables):
+    """Every extra certificate authority of the site is trusted by the system's bundle."""
+    default = pathlib.Path("/usr/local/share/ca-certificates").glob("*.crt")
+    for certificate in variables.get("ca_certificates_files", map(str, default)):
+        name = pathlib.Path(certificate).name
+        seen = host.run(
+            "openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt %s", f"/usr/local/share/ca-certificates/{name}"
+        )
+        assert seen.rc == 0, f"{name}: {seen.stderr.strip() or seen.stdout.strip()}"
+
+
+def test_login_by_key_only(host):
+    """sshd takes no passwords and no root password."""
+    settings = host.check_output("sshd -T")
+    assert "passwordauthentication no" in settings
+    assert "permitrootlogin yes" not in settings
+
+
+def test_administrators(host, variables):
+    """Administrators have an account, a locked password and sudo."""
+    for user in variables.get("admin_users_list", []):
+        name = user["name"]
+        assert host.user(name).exists, f"no account {name}"
+        assert host.user(name).password.startswith("!"), f"{name} has a password"
+        seen = host.run("runuser --user=%s -- sudo --non-interactive id --user", name)
+        assert seen.stdout.strip() == "0", f"{name} cannot become root: {seen.stderr.strip()}"
+
+
+def test_firewall_is_default_deny(host):
+    """Input that no rule allows is dropped, also after a reboot."""
+    chain = host.check_output("nft list chain inet vitrine input")
+    assert "policy drop" in chain, chain
+    assert host.service("nftables").is_enabled
+
+
+def test_closed_door(host, variables, reach):
+    """A port that a service opens but the group model does not is out of reach for the other hosts."""
+    port = 47999
+    others = [name for name in variables["groups"]["hosts"] if name != variables["inventory_hostname"]]
+    if not others:
+        pytest.skip("a site of one host has no other to try from")
+    server = f"import socket, time; s = socket.create_server(('0.0.0.0', {port})); time.sleep(8)"
+    host.run("systemd-run --quiet --collect --unit=vitrine-door-probe python3 -c %s", server)
+    try:
+        for _ in range(20):
+            if can_connect(host, "127.0.0.1", port):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the probe did not come up, so that nothing was tried")
+        address = variables["internal_address"]
+        assert not can_connect(reach(others[0]), address, port, 1), f"{others[0]} reached port {port}"
+    finally:
+        host.run("systemctl stop vitrine-door-probe")
+
+
+def test_kernel_settings(host, variables):
+    """Kernel settings of the site's network are in force."""
+    for key, value in variables["site_sysctl"].items():
+        if key.startswith("net."):
+            assert host.sysctl(key) == value, f"{key} is {host.sysctl(key)}, not {value}"
+
+
+def test_limits(host):
+    """A service may open more files than the usual thousand."""
+    seen = host.check_output("systemctl show --property=DefaultLimitNOFILE --value")
+    assert int(seen) >= 16384, f"DefaultLimitNOFILE is {seen}"
