@@ -71,9 +71,10 @@ def run_with_input(host, command, text):
     Returns:
         subprocess.CompletedProcess with text output.
     """
-    ssh, arguments = host.backend._build_ssh_command(host.backend.get_command(command))
+    backend = host.backend.ansible_runner.get_host(host.backend.hostname).backend
+    ssh, arguments = backend._build_ssh_command(backend.get_command(command))
     return subprocess.run(
-        host.backend.quote(" ".join(ssh), *arguments),
+        backend.quote(" ".join(ssh), *arguments),
         shell=True,
         input=text,
         capture_output=True,

@@ -1,0 +1,59 @@
+"""What the stand-in refuses, and under which name the client hears of it.
+
+Nothing here needs Ice: the servants translate each class into the exception of the same kind in `omero`.
+"""
+
+
+class Refusal(Exception):
+    """A call that is answered with an exception; `ice_name` is its class in the `omero` module."""
+
+    ice_name = "InternalException"
+
+
+class ApiUsage(Refusal):
+    """The call asks for something that the stand-in lacks, or that makes no sense."""
+
+    ice_name = "ApiUsageException"
+
+
+class Unsupported(ApiUsage):
+    """The call asks for something that the real server has and the stand-in lacks."""
+
+    def __init__(self, what):
+        super().__init__(f"the stand-in OMERO.server does not answer this: {what}")
+
+
+class Forbidden(Refusal):
+    """The user has not the right."""
+
+    ice_name = "SecurityViolation"
+
+
+class ReadOnlyGroup(Forbidden):
+    """The group's permissions do not let its members link to others' data."""
+
+    ice_name = "ReadOnlyGroupSecurityViolation"
+
+
+class MixedGroups(Forbidden):
+    """Two objects of different groups would be linked."""
+
+    ice_name = "GroupSecurityViolation"
+
+
+class Invalid(Refusal):
+    """The object cannot be stored as it is."""
+
+    ice_name = "ValidationException"
+
+
+class Outdated(Refusal):
+    """The object has changed since the client read it."""
+
+    ice_name = "OptimisticLockException"
+
+
+class SessionGone(Refusal):
+    """The session was closed, or ended because nobody used it."""
+
+    ice_name = "RemovedSessionException"

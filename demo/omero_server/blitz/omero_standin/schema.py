@@ -1,0 +1,271 @@
+"""The part of OMERO's object model that the stand-in keeps, and its tables.
+
+One entity an entry: name, table, fields. A field's kind says its column's type and its RType; `one` is a foreign
+key, `many` the other end of one. Names follow omero.model, columns the real database.
+"""
+
+from dataclasses import dataclass, field
+
+from .errors import Unsupported
+
+SCALARS = ("string", "long", "int", "double", "bool", "time")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of an entity.
+
+    Attributes:
+        name: str, in omero.model.
+        column: str, in the table.
+        kind: str, one of SCALARS, or `one` for a foreign key.
+        target: str or None, the entity that a foreign key refers to.
+        required: bool, may not be null.
+    """
+
+    name: str
+    column: str
+    kind: str
+    target: str | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The objects that refer to an entity: `column` is their foreign key."""
+
+    name: str
+    target: str
+    column: str
+    kind: str = "many"
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A class of omero.model and its table; see the module's text."""
+
+    name: str
+    table: str
+    fields: dict = field(default_factory=dict)
+    collections: dict = field(default_factory=dict)
+    owned: bool = True
+    base: str | None = None
+    discriminator: str | None = None
+    versioned: bool = True
+
+    @property
+    def is_link(self):
+        """Tell whether it joins two objects."""
+        return self.owned and {"parent", "child"} <= self.fields.keys()
+
+    @property
+    def is_annotation_link(self):
+        """Tell whether it joins an object and an annotation."""
+        return self.is_link and self.fields["child"].target == "Annotation"
+
+
+# Every owned object has these; HQL calls them details.owner and so on.
+DETAILS = {
+    "owner": Field("owner", "owner_id", "one", "Experimenter", True),
+    "group": Field("group", "group_id", "one", "ExperimenterGroup", True),
+    "creationEvent": Field("creationEvent", "creation_id", "one", "Event", True),
+    "updateEvent": Field("updateEvent", "update_id", "one", "Event", True),
+    "externalInfo": Field("externalInfo", "external_id", "one", "ExternalInfo"),
+}
+
+
+def _entity(name, text, table=None, collections=(), **more):
+    """Make an entity of `text`: a field a word, `name:kind`, `!` after a required one, `@column` where it differs."""
+    fields = {}
+    for word in text.split():
+        word, _, column = word.partition("@")
+        field_name, _, kind = word.partition(":")
+        required = kind.endswith("!")
+        kind = kind.rstrip("!")
+        target = None if kind in SCALARS else kind
+        fields[field_name] = Field(
+            field_name, column or field_name.lower(), "one" if target else kind, target, required
+        )
+    many = {}
+    for line in collections:
+        collection, target = line.split(":")
+        target, _, column = target.partition(".")
+        many[collection] = Collection(collection, target, column)
+    return Entity(name, table or name.lower(), fields, many, **more)
+
+
+def _annotated(name, text, collections=(), **more):
+    return _entity(name, text, collections=(*collections, f"annotationLinks:{name}AnnotationLink.parent"), **more)
+
+
+def _link(parent, child, name=None):
+    return _entity(name or f"{parent}{child}Link", f"parent:{parent}! child:{child}!")
+
+
+def _enumeration(name, text=""):
+    return _entity(name, f"value:string! {text}", owned=False, versioned=False)
+
+
+_NAMED = "name:string! description:string"
+_ANNOTATION = "ns:string name:string description:string"
+_PLAIN = [
+    _annotated(
+        "Experimenter",
+        "omeName:string! firstName:string! middleName:string lastName:string! institution:string email:string"
+        " ldap:bool!",
+        collections=["groupExperimenterMap:GroupExperimenterMap.child"],
+        owned=False,
+    ),
+    _annotated(
+        "ExperimenterGroup",
+        "name:string! description:string ldap:bool!",
+        collections=["groupExperimenterMap:GroupExperimenterMap.parent"],
+        owned=False,
+    ),
+    _entity("GroupExperimenterMap", "parent:ExperimenterGroup! child:Experimenter! owner:bool!", owned=False),
+    _entity(
+        "Session",
+        "uuid:string! owner:Experimenter! timeToIdle:long! timeToLive:long! started:time! closed:time"
+        " message:string defaultEventType:string! userAgent:string userIP:string",
+        owned=False,
+    ),
+    _entity(
+        "Event",
+        "time:time! status:string experimenter:Experimenter! experimenterGroup:ExperimenterGroup!"
+        " type:EventType! session:Session!",
+        owned=False,
+        versioned=False,
+    ),
+    _enumeration("EventType"),
+    _enumeration("PixelsType", "bitSize:int"),
+    _enumeration("DimensionOrder"),
+    _enumeration("Format"),
+    _entity("ExternalInfo", "entityId:long! entityType:string! lsid:string uuid:string", owned=False, versioned=False),
+    _annotated("Project", _NAMED, ["datasetLinks:ProjectDatasetLink.parent"]),
+    _annotated("Dataset", _NAMED, ["projectLinks:ProjectDatasetLink.child", "imageLinks:DatasetImageLink.parent"]),
+    _annotated(
+        "Image",
+        _NAMED + " acquisitionDate:time archived:bool partial:bool series:int! format:Format fileset:Fileset",
+        [
+            "datasetLinks:DatasetImageLink.child",
+            "pixels:Pixels.image",
+            "wellSamples:WellSample.image",
+            "rois:Roi.image",
+        ],
+    ),
+    _entity(
+        "Pixels",
+        "image:Image! pixelsType:PixelsType! dimensionOrder:DimensionOrder! significantBits:int sha1:string!"
+        " sizeX:int! sizeY:int! sizeZ:int! sizeC:int! sizeT:int! methodology:string",
+        collections=["thumbnails:Thumbnail.pixels"],
+    ),
+    _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
+    _annotated("Roi", "name:string description:string image:Image"),
+    _annotated("Fileset", "templatePrefix:string!", ["images:Image.fileset", "usedFiles:FilesetEntry.fileset"]),
+    _entity("FilesetEntry", "fileset:Fileset! originalFile:OriginalFile! clientPath:string!"),
+    _annotated(
+        "OriginalFile",
+        "name:string! path:string! repo:string size:long mimetype:string hash:string mtime:time",
+    ),
+    _annotated(
+        "Screen",
+        _NAMED + " type:string protocolIdentifier:string protocolDescription:string reagentSetIdentifier:string"
+        " reagentSetDescription:string",
+        ["plateLinks:ScreenPlateLink.parent"],
+    ),
+    _annotated(
+        "Plate",
+        _NAMED + " columnNamingConvention:string rowNamingConvention:string rows:int columns:int defaultSample:int"
+        " status:string externalIdentifier:string",
+        ["screenLinks:ScreenPlateLink.child", "wells:Well.plate", "plateAcquisitions:PlateAcquisition.plate"],
+    ),
+    _annotated(
+        "PlateAcquisition",
+        "name:string description:string startTime:time endTime:time maximumFieldCount:int plate:Plate!",
+        ["wellSample:WellSample.plateacquisition"],
+    ),
+    _annotated(
+        "Well",
+        "plate:Plate! row:int column:int status:string type:string externalDescription:string"
+        " externalIdentifier:string red:int green:int blue:int alpha:int",
+        ["wellSamples:WellSample.well"],
+    ),
+    _entity("WellSample", "well:Well! image:Image plateAcquisition:PlateAcquisition timepoint:time"),
+    _annotated("Annotation", _ANNOTATION),
+    _link("Project", "Dataset"),
+    _link("Dataset", "Image"),
+    _link("Screen", "Plate"),
+]
+
+# Subclasses of Annotation: what each adds, and the value that marks it in the column `discriminator`.
+_ANNOTATIONS = {
+    "MapAnnotation": ("", "/map/"),
+    "TagAnnotation": ("textValue:string", "/basic/text/tag/"),
+    "CommentAnnotation": ("textValue:string", "/basic/text/comment/"),
+    "XmlAnnotation": ("textValue:string", "/basic/text/xml/"),
+    "TermAnnotation": ("termValue:string", "/basic/term/"),
+    "LongAnnotation": ("longValue:long", "/basic/num/long/"),
+    "DoubleAnnotation": ("doubleValue:double", "/basic/num/double/"),
+    "BooleanAnnotation": ("boolValue:bool", "/basic/bool/"),
+    "TimestampAnnotation": ("timeValue:time", "/basic/time/"),
+    "FileAnnotation": ("file:OriginalFile", "/type/OriginalFile/"),
+}
+
+ENTITIES = {entity.name: entity for entity in _PLAIN}
+for _parent in [name for name, entity in ENTITIES.items() if "annotationLinks" in entity.collections]:
+    ENTITIES[f"{_parent}AnnotationLink"] = _link(_parent, "Annotation")
+for _name, (_text, _mark) in _ANNOTATIONS.items():
+    ENTITIES[_name] = _entity(
+        _name,
+        f"{_ANNOTATION} {_text}",
+        table="annotation",
+        collections=["annotationLinks:AnnotationAnnotationLink.parent"],
+        base="Annotation",
+        discriminator=_mark,
+    )
+
+BY_DISCRIMINATOR = {entity.discriminator: entity for entity in ENTITIES.values() if entity.discriminator}
+
+
+def entity(name):
+    """Return an entity by the name that a client uses.
+
+    Args:
+        name: str, `Project`, `ProjectI`, `omero.model.Project` or `ome.model.containers.Project`.
+
+    Raises:
+        Unsupported: the stand-in has no such entity.
+    """
+    short = name.strip().rpartition(".")[2].rpartition(":")[2]
+    if short not in ENTITIES and short.endswith("I"):
+        short = short[:-1]
+    try:
+        return ENTITIES[short]
+    except KeyError:
+        raise Unsupported(f"objects of type {name}") from None
+
+
+def all_fields(kept):
+    """Return the fields that a row of an entity has, its subclasses' included, details excluded."""
+    fields = dict(kept.fields)
+    if kept.name == "Annotation":
+        for name in _ANNOTATIONS:
+            fields.update(ENTITIES[name].fields)
+    return fields
+
+
+def columns(kept):
+    """Return the columns that a query reads to build an object of an entity.
+
+    Returns:
+        list of str, `id` first.
+    """
+    names = ["id", "permissions"]
+    if kept.versioned:
+        names.append("version")
+    if kept.table == "annotation":
+        names.append("discriminator")
+    names += [each.column for each in all_fields(kept).values()]
+    if kept.owned:
+        names += [each.column for each in DETAILS.values()]
+    return names

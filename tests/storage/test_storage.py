@@ -1,0 +1,83 @@
+"""The data volume, and the exports as the hosts that use them see them."""
+
+import uuid
+
+import pytest
+from conftest import can_connect
+
+testinfra_hosts = ["ansible://storage"]
+pytestmark = pytest.mark.unit("nfs-ganesha")
+
+DATA = "/srv/vitrine"
+
+
+@pytest.fixture
+def client(variables, reach):
+    """Return the OMERO.server that writes, as the exports' client."""
+    return reach(variables["groups"]["omero_readwrite"][0])
+
+
+@pytest.fixture
+def url(variables):
+    """Return a function from a path to its libnfs URL, as OMERO's system user."""
+    address, uid = variables["internal_address"], variables["omero_system_uid"]
+    return lambda path: f"nfs://{address}{path}?version=4&uid={uid}&gid={uid}"
+
+
+@pytest.fixture
+def probe(host, variables):
+    """Put a small file into the exported folder, and take it away again."""
+    # A new name each time: the server may remember what an older one was.
+    name = f".vitrine-probe-{uuid.uuid4().hex}"
+    path = f"{DATA}/omero/{name}"
+    uid = variables["omero_system_uid"]
+    host.run("echo promise > %s && chown %s:%s %s", path, str(uid), str(uid), path)
+    yield name
+    host.run("rm --force %s %s", path, path + "-new")
+
+
+def test_volume(host):
+    """The exported folders are on a volume of their own, not on the root disk."""
+    assert host.run("mountpoint --quiet %s", DATA).rc == 0, f"{DATA} is not a mount point"
+
+
+def test_starts_at_boot(host):
+    """The NFS server runs, starts at boot, and refuses to start without its volume."""
+    service = host.service("nfs-ganesha")
+    assert service.is_running
+    assert service.is_enabled
+    seen = host.check_output("systemctl cat nfs-ganesha")
+    assert f"AssertPathIsMountPoint={DATA}" in seen, f"nfs-ganesha would start without {DATA}"
+
+
+@pytest.mark.parametrize("export", ["/omero", "/repository"])
+def test_read(probe, client, url, export):
+    """OMERO.server reads the export {export}."""
+    seen = client.run("nfs-cat %s", url(f"{export}/{probe}"))
+    assert seen.stdout == "promise\n", f"nfs-cat: {seen.stderr.strip() or seen.stdout!r}"
+
+
+def test_write(host, probe, client, url):
+    """OMERO.server writes to the read-write export."""
+    seen = client.run("nfs-cp /etc/hostname %s", url(f"/omero/{probe}-new"))
+    assert seen.rc == 0, seen.stderr.strip()
+    written = host.file(f"{DATA}/omero/{probe}-new").content_string
+    assert written == client.file("/etc/hostname").content_string
+
+
+def test_read_only(host, probe, client, url):
+    """A write to the read-only export is refused by the server."""
+    seen = client.run("nfs-cp /etc/hostname %s", url(f"/repository/{probe}-new"))
+    assert seen.rc != 0, "the server took it"
+    assert "ROFS" in seen.stderr, f"refused for another reason: {seen.stderr.strip()}"
+    assert not host.file(f"{DATA}/omero/{probe}-new").exists
+
+
+def test_other_hosts(variables, outsiders, reach):
+    """Hosts that the group model does not name do not reach the NFS server."""
+    address, port = variables["internal_address"], variables["network_services"]["nfs"]["port"]
+    allowed = variables["network_services"]["nfs"]["clients"]
+    names = [name for name in outsiders(*allowed) if name != variables["inventory_hostname"]]
+    assert names, "no other host to try from"
+    for name in names:
+        assert not can_connect(reach(name), address, port, 1), f"{name} reached port {port}"
