@@ -171,7 +171,7 @@ class _Compiler:
             alias = self.new_alias(kept)
             scope.roots.append(alias)
             scope.aliases[source.alias or f"#{alias}"] = alias
-            scope.tables.append(f"{', ' if scope.tables else ''}{quoted(kept.table)} {alias}")
+            scope.tables.append(f"{' cross join ' if scope.tables else ''}{quoted(kept.table)} {alias}")
             scope.conditions += self.visible(alias)
         return scope
 
@@ -385,8 +385,9 @@ class _Compiler:
             scope.conditions.append(self.sql(scope, query.where))
         grouped = [self.sql(scope, node) for node in query.group_by]
         order = [self.sql(scope, key.expression) + (" desc" if key.descending else "") for key in query.order_by]
-        if not order and not query.distinct and not grouped and slots:
-            order = [selected[slots[0].start]]
+        if slots and not query.distinct and not grouped:
+            order = order or [selected[slots[0].start]]
+            order += [self.collection_order(fetch, selected[slots[fetch.slot].start]) for fetch in fetches]
         text = f"select {'distinct ' if query.distinct else ''}{', '.join(selected)}{_from(scope)}"
         if grouped:
             text += f" group by {', '.join(grouped)}"
@@ -397,6 +398,13 @@ class _Compiler:
             compiled.sql += f" limit {int(limit)}" if limit is not None else ""
             compiled.sql += f" offset {int(offset)}" if offset else ""
         return compiled
+
+    def collection_order(self, fetch, identifier):
+        """Return the sort key of a fetched collection: a user's default group is the first of their groups."""
+        attribute = fetch.attribute
+        if attribute.kind == "many" and (attribute.target, attribute.column) == ("GroupExperimenterMap", "child"):
+            return identifier.replace('"id"', "child_index")
+        return identifier
 
     def path_row(self, scope, path):
         """Return the alias of the object that a path to a reference means."""

@@ -39,6 +39,11 @@ def granted(permissions, right, scope=_GROUP):
     return bool(permissions & (right << scope))
 
 
+def is_private(permissions):
+    """Tell whether a group's members see only their own objects."""
+    return not granted(permissions, READ)
+
+
 def to_string(permissions):
     """Return permissions as text, `rwra--` for example."""
     text = ""

@@ -1,0 +1,140 @@
+"""From an Ice operation to a method of a service: one session, one transaction, one log line when it is refused."""
+
+import logging
+from contextlib import ExitStack
+from functools import cached_property
+
+import omero
+import psycopg
+
+from .database import PoolTimeout
+from .errors import ApiUsage, Invalid, Refusal, Unsupported
+from .permissions import ALL_GROUPS
+from .sessions import context_of
+
+log = logging.getLogger(__name__)
+
+# What a method returns whose operation has no result: Ice tells that from a result that is null.
+DONE = object()
+
+
+class Call:
+    """What a service may know of the call that it answers.
+
+    Attributes:
+        blitz: server.Blitz.
+        session: sessions.Session of the caller.
+        ice_context: dict of str to str that came with the call; omero.group names the group to work in.
+    """
+
+    def __init__(self, blitz, session, ice_context, stack):
+        self.blitz = blitz
+        self.session = session
+        self.ice_context = ice_context
+        self._stack = stack
+
+    @cached_property
+    def connection(self):
+        """The psycopg connection of this call's transaction."""
+        return self._stack.enter_context(self.blitz.database.transaction())
+
+    @cached_property
+    def context(self):
+        """The permissions.Context of this call."""
+        group = self.ice_context.get("omero.group") or None
+        try:
+            group = None if group is None else int(group)
+        except ValueError:
+            raise ApiUsage(f"omero.group is no id: {group}") from None
+        return context_of(self.connection, self.session, group)
+
+    def context_for_all(self):
+        """Return the call's permissions.Context as if it had asked for every group of the user."""
+        return context_of(self.connection, self.session, ALL_GROUPS)
+
+
+def exception_of(error, what):
+    """Return the omero exception that tells a client of an error, and log the error.
+
+    Args:
+        error: Exception.
+        what: str, the service and operation.
+    """
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        error = Refusal("this server's database is read-only")
+        error.ice_name = "SecurityViolation"
+    elif isinstance(error, psycopg.errors.IntegrityError):
+        # Clients look for this Java class to tell a name that is taken.
+        error = Invalid(f"org.hibernate.exception.ConstraintViolationException: {error}")
+    elif isinstance(error, psycopg.errors.DataError):
+        error = Invalid(str(error))
+    if isinstance(error, Refusal):
+        log.info("%s refused: %s: %s", what, error.ice_name, error)
+        name, message = error.ice_name, str(error)
+    elif isinstance(error, PoolTimeout):
+        log.error("%s: no database connection was free", what)
+        name, message = "DatabaseBusyException", "no database connection was free"
+    else:
+        log.error("%s failed", what, exc_info=error)
+        name, message = "InternalException", f"{type(error).__name__}: {error}"
+    return getattr(omero, name)(serverExceptionClass=f"ome.conditions.{name}", message=message)
+
+
+def answer(blitz, service, name, operation, arguments, current):
+    """Run one operation of a service in a transaction of its own.
+
+    Raises:
+        omero.ServerError: the operation is refused, unknown to the stand-in, or failed; nothing was written.
+    """
+    what = f"{name}.{operation}"
+    try:
+        method = getattr(service, operation, None)
+        if method is None:
+            raise Unsupported(what)
+        with ExitStack() as stack:
+            session = blitz.sessions.get(current.id.category.removeprefix("session-"))
+            return method(Call(blitz, session, current.ctx, stack), *arguments)
+    except Exception as error:
+        raise exception_of(error, what) from error
+
+
+def make_servant(blitz, interface, service, name):
+    """Return an Ice servant whose every operation is answered by the method of that name of `service`.
+
+    Args:
+        blitz: server.Blitz.
+        interface: class, generated from Slice, omero.api.IAdmin for example.
+        service: object; an operation that it has no method for is refused by name.
+        name: str, the interface's name for messages.
+    """
+    members = {}
+    for attribute in dir(interface):
+        operation = attribute.removeprefix("_op_")
+        if not attribute.startswith("_op_") or operation.startswith("ice_"):
+            continue
+        if hasattr(interface, f"{operation}_async"):
+            members[f"{operation}_async"] = _asynchronous(blitz, service, name, operation)
+        else:
+            members[operation] = _synchronous(blitz, service, name, operation)
+    return type(f"{name}Servant", (interface,), members)()
+
+
+def _synchronous(blitz, service, name, operation):
+    def run(self, *arguments, current=None):
+        *arguments, current = arguments if current is None else (*arguments, current)
+        result = answer(blitz, service, name, operation, arguments, current)
+        return None if result is DONE else result
+
+    return run
+
+
+def _asynchronous(blitz, service, name, operation):
+    def run(self, callback, *arguments, current=None):
+        *arguments, current = arguments if current is None else (*arguments, current)
+        try:
+            result = answer(blitz, service, name, operation, arguments, current)
+        except omero.ServerError as error:
+            return callback.ice_exception(error)
+        return callback.ice_response() if result is DONE else callback.ice_response(result)
+
+    return run

@@ -1,0 +1,24 @@
+"""The services of omero.api that the stand-in answers, one class a service.
+
+A method bears the name of its operation and takes the calls.Call first. What is not here is refused by name.
+"""
+
+from .admin import Admin
+from .config import Config
+from .container import Container
+from .query import Query
+from .sessions import Sessions
+from .types import Types
+from .update import Update
+
+SERVICES = {
+    "IAdmin": Admin,
+    "IConfig": Config,
+    "IContainer": Container,
+    "IQuery": Query,
+    "ISession": Sessions,
+    "ITypes": Types,
+    "IUpdate": Update,
+}
+
+__all__ = ["SERVICES"]

@@ -1,0 +1,88 @@
+"""ISession: who is logged in, and for how long."""
+
+import omero
+import omero.rtypes as rtypes
+
+from ..errors import ApiUsage, Forbidden
+from ..model import new_object, permissions_object
+
+
+def session_object(call, session):
+    """Return a session as object of omero.model."""
+    built = new_object("Session", session.id, True)
+    built._uuid = rtypes.rstring(session.uuid)
+    built._owner = new_object("Experimenter", session.user_id, False)
+    built._timeToIdle = rtypes.rlong(session.time_to_idle)
+    built._timeToLive = rtypes.rlong(session.time_to_live)
+    built._started = rtypes.rtime(session.started)
+    built._defaultEventType = rtypes.rstring("User")
+    built._userAgent = rtypes.rstring(session.agent) if session.agent else None
+    built._userIP = rtypes.rstring(session.address) if session.address else None
+    if session.sudoer_id is not None:
+        built._sudoer = new_object("Experimenter", session.sudoer_id, False)
+    details = built._details
+    details._owner = new_object("Experimenter", session.user_id, False)
+    details._group = new_object("ExperimenterGroup", session.group_id, False)
+    details._permissions = permissions_object(call.context, -120)
+    return built
+
+
+class Sessions:
+    """Answers for the caller's own sessions; administrators may see and close any."""
+
+    def _session(self, call, identifier):
+        session = call.blitz.sessions.get(identifier)
+        if session.user_id != call.session.user_id and not call.context.is_admin:
+            raise Forbidden("another user's session")
+        return session
+
+    def getSession(self, call, identifier):
+        """Return a session by its uuid."""
+        return session_object(call, self._session(call, identifier))
+
+    def getReferenceCount(self, call, identifier):
+        """Return how many clients a session has."""
+        return self._session(call, identifier).references
+
+    def closeSession(self, call, given):
+        """End a session."""
+        identifier = given.uuid.val
+        if call.blitz.sessions.find(identifier) is None:
+            return -2
+        self._session(call, identifier)
+        return call.blitz.sessions.close(identifier)
+
+    def getMyOpenSessions(self, call):
+        """Return the caller's sessions."""
+        return [session_object(call, each) for each in call.blitz.sessions.of_user(call.session.user_id)]
+
+    def getMyOpenAgentSessions(self, call, agent):
+        """Return the caller's sessions that a kind of client opened."""
+        mine = call.blitz.sessions.of_user(call.session.user_id)
+        return [session_object(call, each) for each in mine if each.agent == agent]
+
+    def createSessionWithTimeouts(self, call, principal, time_to_live, time_to_idle):
+        """Open a session for another user, which is for administrators, or another for the caller."""
+        if not call.context.is_admin and principal.name != call.session.user_name:
+            raise Forbidden(f"{call.session.user_name} cannot open a session for {principal.name}")
+        if call.blitz.sessions.find(principal.name) is not None:
+            raise ApiUsage("a session is no user")
+        session = call.blitz.sessions.open(
+            principal.name,
+            group=principal.group or None,
+            agent=call.ice_context.get(omero.constants.AGENT),
+            time_to_idle=time_to_idle,
+            time_to_live=time_to_live,
+            sudoer_id=call.session.user_id,
+        )
+        session.references = 0
+        return session_object(call, session)
+
+    def createSessionWithTimeout(self, call, principal, time_to_live):
+        """Open a session with the default time to idle; see createSessionWithTimeouts."""
+        return self.createSessionWithTimeouts(call, principal, time_to_live, None)
+
+    def createUserSession(self, call, time_to_live, time_to_idle, group):
+        """Open another session for the caller."""
+        principal = omero.sys.Principal(name=call.session.user_name, group=group)
+        return self.createSessionWithTimeouts(call, principal, time_to_live, time_to_idle)

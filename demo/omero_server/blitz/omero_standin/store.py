@@ -1,0 +1,262 @@
+"""Saving and deleting objects of OMERO's model, with the checks of permissions."""
+
+from psycopg import sql
+
+from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
+from .model import from_rtype
+from .permissions import ALL_GROUPS, is_private, may_annotate, may_edit, may_link, may_read
+from .schema import DETAILS, entity
+
+_EVENT_TYPE_USER = 4
+
+
+class Store:
+    """Writes what one call asks for.
+
+    Args:
+        call: calls.Call; its transaction holds all that is written.
+    """
+
+    def __init__(self, call):
+        self.call = call
+        self.context = call.context
+        self.connection = call.connection
+        self.saved = {}
+        self.busy = set()
+        self._event = None
+
+    @property
+    def event(self):
+        """The id of the event that this call's changes belong to, made when first needed."""
+        if self._event is None:
+            group = self.context.session_group_id if self.context.group_id == ALL_GROUPS else self.context.group_id
+            self._event = self.connection.execute(
+                'insert into event ("time", experimenter, experimentergroup, "type", "session")'
+                " values (now() at time zone 'utc', %s, %s, %s, %s) returning id",
+                (self.context.user_id, group, _EVENT_TYPE_USER, self.call.session.id),
+            ).fetchone()[0]
+        return self._event
+
+    def save(self, given):
+        """Insert or update an object and the objects that it holds.
+
+        Args:
+            given: omero.model object; one that is not loaded is a reference to a stored one.
+
+        Returns:
+            int, its id.
+
+        Raises:
+            Forbidden, ReadOnlyGroup, MixedGroups: the caller may not.
+            Invalid: a required value is missing, or a reference leads nowhere.
+            Outdated: it was changed since the client read it.
+            Unsupported: the stand-in stores no such objects.
+        """
+        if id(given) in self.saved:
+            return self.saved[id(given)]
+        kept = entity(type(given).__name__)
+        identifier = from_rtype(given.id)
+        if not given.isLoaded():
+            return identifier
+        if not kept.owned and kept.name != "ExternalInfo":
+            raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
+        if kept.name == "Annotation":
+            raise Invalid("an annotation of no kind")
+        self.busy.add(id(given))
+        values = self.values_of(kept, given)
+        if identifier is None:
+            identifier = self.insert(kept, given, values)
+        elif kept.owned:
+            self.update(kept, given, identifier, values)
+        self.saved[id(given)] = identifier
+        if kept.name == "MapAnnotation":
+            self.save_pairs(identifier, given._mapValue or [])
+        for name in kept.collections:
+            for child in getattr(given, f"_{name}Seq", None) or []:
+                if child is not None and id(child) not in self.busy:
+                    self.save(child)
+        self.busy.discard(id(given))
+        return identifier
+
+    def values_of(self, kept, given):
+        values = {}
+        for name, attribute in kept.fields.items():
+            value = getattr(given, f"_{name}")
+            if attribute.kind == "one":
+                value = None if value is None else self.save(value)
+            else:
+                value = from_rtype(value)
+            if value is None and attribute.required:
+                raise Invalid(f"not-null property references a null or transient value: {kept.name}.{name}")
+            values[attribute.column] = value
+        return values
+
+    def target_row(self, attribute, identifier):
+        target = entity(attribute.target)
+        row = self.connection.execute(
+            sql.SQL("select owner_id, group_id from {} where id = %s").format(sql.Identifier(target.table)),
+            (identifier,),
+        ).fetchone()
+        if row is None:
+            raise Invalid(f"there is no {target.name}:{identifier}")
+        if not may_read(self.context, *row):
+            raise Forbidden(f"Cannot read {target.name}:{identifier}")
+        return row
+
+    def check_references(self, kept, values, owner_id, group_id):
+        """Raise unless the caller may let a new object of this owner and group refer to these others."""
+        for attribute in kept.fields.values():
+            identifier = values[attribute.column]
+            if attribute.kind != "one" or identifier is None or not entity(attribute.target).owned:
+                continue
+            target_owner, target_group = self.target_row(attribute, identifier)
+            named = f"{attribute.target}:{identifier}"
+            if target_group != group_id:
+                raise MixedGroups(
+                    f"MIXED GROUP: {kept.name} in group {group_id} cannot link to {named} in group {target_group}"
+                )
+            if target_owner == self.context.user_id:
+                continue
+            if is_private(self.context.group_permissions[group_id]) and target_owner != owner_id:
+                raise ReadOnlyGroup(f"Cannot link to {named}: it is another user's in a private group")
+            may = may_annotate if kept.is_annotation_link else may_link
+            if not may(self.context, target_owner, target_group):
+                raise ReadOnlyGroup(f"Group is READ-ONLY. Cannot link to object: {named}")
+
+    def insert(self, kept, given, values):
+        columns = dict(values)
+        if kept.owned:
+            owner, group = self.owner_and_group(kept, given, values)
+            self.check_references(kept, values, owner, group)
+            columns.update(
+                owner_id=owner,
+                group_id=group,
+                creation_id=self.event,
+                update_id=self.event,
+                permissions=self.context.group_permissions[group],
+            )
+            external = given._details._externalInfo
+            columns["external_id"] = None if external is None else self.save(external)
+        if kept.versioned:
+            columns["version"] = 0
+        if kept.discriminator:
+            columns["discriminator"] = kept.discriminator
+        return self.connection.execute(
+            sql.SQL("insert into {} ({}) values ({}) returning id").format(
+                sql.Identifier(kept.table),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+            ),
+            list(columns.values()),
+        ).fetchone()[0]
+
+    def owner_and_group(self, kept, given, values):
+        owner, group = self.context.user_id, self.context.group_id
+        details = given._details
+        if details._owner is not None and from_rtype(details._owner.id) != owner:
+            if not self.context.is_admin:
+                raise Forbidden(f"User {owner} cannot make objects of another user")
+            owner = from_rtype(details._owner.id)
+        if details._group is not None:
+            wanted = from_rtype(details._group.id)
+            if wanted not in (group, ALL_GROUPS) and not self.context.is_admin and group != ALL_GROUPS:
+                raise Forbidden(f"the call works in group {group}, the object names {wanted}")
+            group = wanted
+        if group == ALL_GROUPS:
+            raise ApiUsage("an object cannot be made in all groups: set omero.group to the id of one")
+        if not self.context.is_admin and group not in self.context.memberships:
+            raise Forbidden(f"User {self.context.user_id} is not a member of group {group}")
+        return owner, group
+
+    def update(self, kept, given, identifier, values):
+        names = [*values, "owner_id", "group_id", "external_id", "version"]
+        row = self.connection.execute(
+            sql.SQL("select {} from {} where id = %s for no key update").format(
+                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
+            )
+            if not self.call.blitz.database.read_only
+            else sql.SQL("select {} from {} where id = %s").format(
+                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
+            ),
+            (identifier,),
+        ).fetchone()
+        if row is None:
+            raise Invalid(f"there is no {kept.name}:{identifier}")
+        stored = dict(zip(names, row, strict=True))
+        if not may_read(self.context, stored["owner_id"], stored["group_id"]):
+            raise Forbidden(f"Cannot read {kept.name}:{identifier}")
+        self.check_details(kept, given, identifier, stored)
+        changed = {name: value for name, value in values.items() if value != stored[name]}
+        external = given._details._externalInfo
+        external = None if external is None else self.save(external)
+        if external != stored["external_id"]:
+            changed["external_id"] = external
+        if kept.name == "MapAnnotation" and self.pairs(identifier) != _given_pairs(given._mapValue or []):
+            changed["ns"] = values["ns"]
+        if not changed:
+            return
+        if not may_edit(self.context, stored["owner_id"], stored["group_id"]):
+            raise Forbidden(f"Updating {kept.name}:{identifier} not allowed")
+        version = from_rtype(given._version)
+        if version is not None and version != stored["version"]:
+            raise Outdated(f"{kept.name}:{identifier} was changed by another: version {version} is outdated")
+        self.check_references(kept, values, stored["owner_id"], stored["group_id"])
+        changed.update(version=(stored["version"] or 0) + 1, update_id=self.event)
+        self.connection.execute(
+            sql.SQL("update {} set {} where id = %s").format(
+                sql.Identifier(kept.table),
+                sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in changed),
+            ),
+            [*changed.values(), identifier],
+        )
+
+    def check_details(self, kept, given, identifier, stored):
+        for name in ("owner", "group"):
+            wanted = getattr(given._details, f"_{name}")
+            if wanted is not None and from_rtype(wanted.id) != stored[DETAILS[name].column]:
+                raise Unsupported(f"to change the {name} of {kept.name}:{identifier}")
+
+    def pairs(self, identifier):
+        return self.connection.execute(
+            "select name, value from annotation_mapvalue where annotation_id = %s order by index", (identifier,)
+        ).fetchall()
+
+    def save_pairs(self, identifier, given):
+        wanted = _given_pairs(given)
+        if wanted == self.pairs(identifier):
+            return
+        self.connection.execute("delete from annotation_mapvalue where annotation_id = %s", (identifier,))
+        for index, (name, value) in enumerate(wanted):
+            self.connection.execute(
+                "insert into annotation_mapvalue (annotation_id, name, value, index) values (%s, %s, %s, %s)",
+                (identifier, name, value, index),
+            )
+
+    def delete(self, given):
+        """Delete one stored object; one that others refer to stays, and Invalid says so.
+
+        Args:
+            given: omero.model object with an id.
+
+        Raises:
+            Forbidden: the caller may not.
+            Invalid: it does not exist, or others refer to it.
+        """
+        kept = entity(type(given).__name__)
+        identifier = from_rtype(given.id)
+        if not kept.owned and kept.name != "ExternalInfo":
+            raise Unsupported(f"to delete {kept.name} through IUpdate")
+        table = sql.Identifier(kept.table)
+        if kept.owned:
+            row = self.connection.execute(
+                sql.SQL("select owner_id, group_id from {} where id = %s").format(table), (identifier,)
+            ).fetchone()
+            if row is None:
+                raise Invalid(f"there is no {kept.name}:{identifier}")
+            if not may_edit(self.context, *row):
+                raise Forbidden(f"Deleting {kept.name}:{identifier} not allowed")
+        self.connection.execute(sql.SQL("delete from {} where id = %s").format(table), (identifier,))
+
+
+def _given_pairs(given):
+    return [(pair.name, pair.value) for pair in given if pair is not None]

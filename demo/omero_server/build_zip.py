@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Build the release of the stand-in OMERO.server, a zip of the shape of the official one.
+
+The same checkout gives the same bytes everywhere: files in order, with fixed times and modes.
+"""
+
+import argparse
+import hashlib
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RELEASE = HERE / "release"
+BLITZ = HERE / "blitz"
+# Where the servants go inside the release.
+LIBRARY = "lib/standin"
+TIME = (2026, 1, 1, 0, 0, 0)
+_UNIX = 3
+
+
+def version():
+    """Return the version, from the one file that names it."""
+    for line in (RELEASE / "etc" / "omero.properties").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        if name == "omero.version":
+            return value.strip()
+    raise ValueError("etc/omero.properties names no omero.version")
+
+
+def top():
+    """Return the name of the folder that holds everything in the zip."""
+    return f"OMERO.server-{version().removesuffix('-ice36')}-ice36"
+
+
+def contents():
+    """Return what goes into the zip: dict of path below the top folder to bytes."""
+    found = {}
+    for base, prefix in ((RELEASE, ""), (BLITZ, f"{LIBRARY}/")):
+        for path in base.rglob("*"):
+            inside = path.relative_to(base)
+            if path.is_file() and "__pycache__" not in inside.parts and path.suffix != ".pyc":
+                found[prefix + inside.as_posix()] = path.read_bytes()
+    return found
+
+
+def write(out_dir):
+    """Write the zip.
+
+    Args:
+        out_dir: Path, made if it is missing.
+
+    Returns:
+        (Path, str), the zip and its SHA-256.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    target = out_dir / f"{top()}.zip"
+    # Stored without compression: zlib's versions differ in their output.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(contents().items()):
+            entry = zipfile.ZipInfo(f"{top()}/{name}", TIME)
+            entry.create_system = _UNIX
+            executable = name.startswith("tools/bin/")
+            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            archive.writestr(entry, data)
+    return target, hashlib.sha256(target.read_bytes()).hexdigest()
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="where the zip is written")
+    target, digest = write(parser.parse_args().out_dir)
+    print(target)
+    print(digest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+--
+-- The real server counts links in views; the stand-in counts them when asked and needs none.
+--

@@ -1,0 +1,50 @@
+"""A session with OMERO.server for Ansible modules, which run with an interpreter that has omero-py."""
+
+from __future__ import annotations
+
+import contextlib
+
+ARGUMENTS = {
+    "login_host": {"type": "str", "default": "localhost"},
+    "login_port": {"type": "int", "default": 4064},
+    "login_user": {"type": "str", "default": "root"},
+    "login_password": {"type": "str", "required": True, "no_log": True},
+}
+
+
+@contextlib.contextmanager
+def session(module):
+    """Log in to OMERO.server, and out again.
+
+    Args:
+        module: AnsibleModule with the arguments ARGUMENTS.
+
+    Yields:
+        omero.client with a session; its connection is TLS.
+
+    The module fails, in the server's words, when omero-py is missing or the login does not succeed.
+    """
+    try:
+        import Glacier2
+        import Ice
+        import omero
+    except ImportError as problem:
+        module.fail_json(
+            msg=f"omero-py is missing for {module._name}: {problem}. Set ansible_python_interpreter to the python of a "
+            "virtualenv that has it, such as /opt/omero/server/venv/bin/python."
+        )
+    host, port, user = (module.params[name] for name in ("login_host", "login_port", "login_user"))
+    client = omero.client(host=host, port=port)
+    try:
+        client.createSession(user, module.params["login_password"])
+    except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException) as problem:
+        client.closeSession()
+        module.fail_json(msg=f"{user} cannot log in to OMERO.server on {host}:{port}: {problem.reason}")
+    except Ice.Exception as problem:
+        module.fail_json(msg=f"OMERO.server on {host}:{port} does not answer: {problem}")
+    try:
+        yield client
+    except omero.ServerError as problem:
+        module.fail_json(msg=f"OMERO.server refused: {type(problem).__name__}: {problem.message}")
+    finally:
+        client.closeSession()

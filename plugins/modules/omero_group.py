@@ -1,0 +1,72 @@
+#!/usr/bin/python
+"""An OMERO group with its permissions."""
+
+DOCUMENTATION = r"""
+module: omero_group
+short_description: Make an OMERO group and set its permissions
+description:
+  - Needs omero-py in the interpreter that it runs with.
+options:
+  name: {description: Name of the group., type: str, required: true}
+  permissions:
+    description: Permissions as OMERO writes them.
+    type: str
+    choices: [rw----, rwr---, rwra--, rwrw--]
+    required: true
+  login_host: {description: Host of OMERO.server., type: str, default: localhost}
+  login_port: {description: Its TLS port., type: int, default: 4064}
+  login_user: {description: An OMERO administrator., type: str, default: root}
+  login_password: {description: That user's password., type: str, required: true}
+"""
+
+RETURN = r"""
+id: {description: Id of the group., type: int, returned: when it exists}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.omero_session import ARGUMENTS, session
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "name": {"type": "str", "required": True},
+            "permissions": {"type": "str", "required": True, "choices": ["rw----", "rwr---", "rwra--", "rwrw--"]},
+        },
+        supports_check_mode=True,
+    )
+    with session(module) as client:
+        module.exit_json(**ensure(module, client))
+
+
+def ensure(module, client):
+    """Make the group as wanted; returns the module's result."""
+    import omero
+    from omero.model import ExperimenterGroupI, PermissionsI
+    from omero.rtypes import rbool, rstring
+
+    admin = client.sf.getAdminService()
+    name, permissions = module.params["name"], module.params["permissions"]
+    try:
+        group = admin.lookupGroup(name)
+    except omero.ApiUsageException:
+        group = None
+    if group is None:
+        if module.check_mode:
+            return {"changed": True}
+        group = ExperimenterGroupI()
+        group.name = rstring(name)
+        group.ldap = rbool(False)
+        group.details.permissions = PermissionsI(permissions)
+        return {"changed": True, "id": admin.createGroup(group)}
+    result = {"changed": str(group.details.permissions) != permissions, "id": group.id.val}
+    if result["changed"] and not module.check_mode:
+        group.details.permissions = PermissionsI(permissions)
+        admin.updateGroup(group)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+#!/usr/bin/python
+"""An OMERO user and their groups."""
+
+DOCUMENTATION = r"""
+module: omero_user
+short_description: Make an OMERO user and put them into groups
+description:
+  - Needs omero-py in the interpreter that it runs with.
+  - Adds groups and takes none away. The password is given at creation and never changed.
+options:
+  name: {description: Login name., type: str, required: true}
+  password: {description: Password at creation., type: str, required: true}
+  groups: {description: "Groups, the default one first.", type: list, elements: str, required: true}
+  first_name: {description: First name., type: str, required: true}
+  last_name: {description: Last name., type: str, required: true}
+  login_host: {description: Host of OMERO.server., type: str, default: localhost}
+  login_port: {description: Its TLS port., type: int, default: 4064}
+  login_user: {description: An OMERO administrator., type: str, default: root}
+  login_password: {description: That user's password., type: str, required: true}
+"""
+
+RETURN = r"""
+id: {description: Id of the experimenter., type: int, returned: when it exists}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.omero_session import ARGUMENTS, session
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "name": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "groups": {"type": "list", "elements": "str", "required": True},
+            "first_name": {"type": "str", "required": True},
+            "last_name": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    with session(module) as client:
+        module.exit_json(**ensure(module, client))
+
+
+def ensure(module, client):
+    """Make the user as wanted; returns the module's result."""
+    import omero
+    from omero.model import ExperimenterGroupI, ExperimenterI
+    from omero.rtypes import rbool, rstring
+
+    admin = client.sf.getAdminService()
+    wanted = [admin.lookupGroup(name).id.val for name in module.params["groups"]]
+    try:
+        user = admin.lookupExperimenter(module.params["name"])
+    except omero.ApiUsageException:
+        user = None
+    if user is None:
+        if module.check_mode:
+            return {"changed": True}
+        user = ExperimenterI()
+        user.omeName = rstring(module.params["name"])
+        user.firstName = rstring(module.params["first_name"])
+        user.lastName = rstring(module.params["last_name"])
+        user.ldap = rbool(False)
+        # Every user is a member of the group `user`, OMERO's own, beside those that hold data.
+        everyone = admin.getSecurityRoles().userGroupId
+        identity = admin.createExperimenterWithPassword(
+            user,
+            rstring(module.params["password"]),
+            ExperimenterGroupI(wanted[0], False),
+            [ExperimenterGroupI(group, False) for group in [*wanted[1:], everyone]],
+        )
+        return {"changed": True, "id": identity}
+    missing = set(wanted) - set(admin.getMemberOfGroupIds(user))
+    if missing and not module.check_mode:
+        admin.addGroups(user, [ExperimenterGroupI(group, False) for group in sorted(missing)])
+    return {"changed": bool(missing), "id": user.id.val}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is behind scripts/deploy, scripts/destroy and scripts/test."""

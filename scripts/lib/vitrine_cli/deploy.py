@@ -1,0 +1,157 @@
+"""scripts/deploy: brings up a site. What it takes is described in that file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+
+from vitrine_cli import processes, screen
+from vitrine_cli.site import PROJECT, RefusedError, find_inventory, layers_below, load_site
+
+# A run needs little of the controller itself; what hosts as containers need is their role's to know and to check.
+FREE_GIB = 2
+
+
+def parse(arguments):
+    """Parse the command line.
+
+    Args:
+        arguments: list of str.
+
+    Returns:
+        An argparse.Namespace with inventory, layer, check, v and ansible (list of str, further arguments).
+    """
+    ours, _, further = split_at_dashes(arguments)
+    parser = argparse.ArgumentParser(
+        "scripts/deploy",
+        usage="scripts/deploy INVENTORY [--layer LAYER] [--check] [-v] [-- ARGUMENT...]   (--help says more)",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("inventory")
+    parser.add_argument("--layer")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("-v", action="count", default=0)
+    options = parser.parse_args(ours)
+    options.ansible = further
+    return options
+
+
+def split_at_dashes(arguments):
+    """Split a list of str at the first `--`; returns (before, found, after), like str.partition."""
+    if "--" not in arguments:
+        return arguments, False, []
+    place = arguments.index("--")
+    return arguments[:place], True, arguments[place + 1 :]
+
+
+def ansible_command(site, options):
+    """Compose the command that carries out a request.
+
+    Args:
+        site: Site.
+        options: argparse.Namespace, as from parse.
+
+    Returns:
+        A list of str.
+
+    Raises:
+        RefusedError: The site has no such layer.
+    """
+    command = ["ansible-playbook", *site.inventory_arguments]
+    if options.v:
+        command.append("-" + "v" * options.v)
+    if options.check:
+        command += ["--check", "--diff"]
+    command += options.ansible
+    if not options.layer:
+        return [*command, "playbooks/site.yml"]
+    below = layers_below(site, options.layer)
+    if below:
+        # One run of two playbooks: the second begins only when the first ended well, and the recap has both.
+        command += ["--extra-vars", json.dumps({"layers": below}), "playbooks/verify.yml"]
+    return [*command, f"playbooks/{options.layer}.yml"]
+
+
+def check_machine(site):
+    """Look whether this machine can do what the site asks of it.
+
+    Args:
+        site: Site.
+
+    Raises:
+        RefusedError: It cannot.
+    """
+    if site.provisioner == "local" and os.geteuid() != 0:
+        raise RefusedError(
+            f"The hosts of {site.name} are containers on this machine with a network and systemd of their own, which "
+            "takes root: run this as root, or with sudo."
+        )
+    folders = [PROJECT, site.cache] + ([site.volumes] if site.provisioner == "local" else [])
+    for folder in folders:
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free / 2**30
+        if free < FREE_GIB:
+            raise RefusedError(f"{folder} has {free:.1f} GiB free, and a run needs {FREE_GIB}. Make room first.")
+
+
+def show_addresses(site, started):
+    """Print the addresses that the run has written to site.json, if it was this run (started: float, time.time())."""
+    path = site.reports / "site.json"
+    if not path.exists() or path.stat().st_mtime < started:
+        return
+    report = json.loads(path.read_text())
+    for name, key in (("site", "url"), ("JupyterHub", "jupyterhub_url")):
+        if report.get(key):
+            screen.console.print(f"    {name + ':':<12}{report[key]}")
+    screen.console.print(f"    {'report:':<12}{path}")
+
+
+def main(arguments):
+    """Carry out a request.
+
+    Args:
+        arguments: list of str, the command line.
+
+    Returns:
+        The exit code (int).
+    """
+    options = parse(arguments)
+    screen.show_setup()
+    begun = time.time()
+    try:
+        with screen.phase("check of the request"):
+            site = load_site([find_inventory(options.inventory)])
+            command = ansible_command(site, options)
+            if not site.addresses:
+                raise RefusedError(
+                    f"The inventory {site.sources[0]} has no host with an internal_address: put its servers into the "
+                    "groups of groups.yml."
+                )
+            check_machine(site)
+        with processes.lock(site) as descriptor:
+            if site.provisioner == "local":
+                with screen.phase("packages"):
+                    processes.need("containers")
+            clock = time.monotonic()
+            code = processes.run(command, [descriptor])
+        screen.show_phase(f"deploy {site.name}", "failed" if code else "done", time.monotonic() - clock)
+    except RefusedError as problem:
+        screen.complain(problem)
+        return 2
+    except processes.InterruptedRunError as interruption:
+        screen.complain(f"Ended by {interruption}. Nothing is lost: scripts/deploy {' '.join(arguments)} goes on.")
+        return 128 + interruption.number
+    if code == 0:
+        show_addresses(site, begun)
+    screen.show_phase("all", "failed" if code else "done", time.monotonic() - screen.STARTED)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

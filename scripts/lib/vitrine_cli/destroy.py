@@ -1,0 +1,119 @@
+"""scripts/destroy: takes down a site. What it takes is described in that file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+
+from vitrine_cli import local, processes, screen
+from vitrine_cli.site import PROJECT, RefusedError, find_inventory, load_site
+
+
+def parse(arguments):
+    """Parse the command line (list of str); returns an argparse.Namespace with inventory, keep_secrets and caches."""
+    parser = argparse.ArgumentParser(
+        "scripts/destroy",
+        usage="scripts/destroy INVENTORY [--keep-secrets] [--caches]   (--help says more)",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("inventory")
+    parser.add_argument("--keep-secrets", action="store_true")
+    parser.add_argument("--caches", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def take_down(site, descriptor):
+    """Run the provider's own taking-down, and end what it leaves.
+
+    Args:
+        site: Site.
+        descriptor: int, the lock that the run shall hold.
+
+    Returns:
+        ansible-playbook's exit status (int).
+    """
+    code = processes.run(["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"], [descriptor])
+    if site.provisioner == "local":
+        local.end_connections(site)
+    return code
+
+
+def remove_secrets(site):
+    """Remove the generated passwords, if they are in this checkout; returns whether there were any."""
+    if not site.secrets.is_dir() or not site.secrets.resolve().is_relative_to(PROJECT):
+        return False
+    shutil.rmtree(site.secrets)
+    return True
+
+
+def remove_caches(site):
+    """Remove what makes the next deploy fast (site: Site)."""
+    local.remove_snapshots(site)
+    for name in local.remove_base_images():
+        screen.console.print(f"    kept, since containers of another site use it: {name}")
+    shutil.rmtree(site.cache, ignore_errors=True)
+
+
+def main(arguments):
+    """Carry out a request.
+
+    Args:
+        arguments: list of str, the command line.
+
+    Returns:
+        The exit code (int).
+    """
+    options = parse(arguments)
+    screen.show_setup()
+    try:
+        with screen.phase("check of the request"):
+            site = load_site([find_inventory(options.inventory)])
+            if site.provisioner == "local" and os.geteuid() != 0:
+                raise RefusedError(f"The hosts of {site.name} are root's containers: run this as root, or with sudo.")
+        with processes.lock(site) as descriptor:
+            return destroy(site, options, descriptor)
+    except RefusedError as problem:
+        screen.complain(problem)
+        return 2
+    except processes.InterruptedRunError as interruption:
+        screen.complain(f"Ended by {interruption}. Run scripts/destroy {' '.join(arguments)} again to go on.")
+        return 128 + interruption.number
+
+
+def destroy(site, options, descriptor):
+    """Take a site down and remove what options say.
+
+    Args:
+        site: Site.
+        options: argparse.Namespace, as from parse.
+        descriptor: int, the lock that programs shall hold.
+
+    Returns:
+        The exit code (int).
+    """
+    found = local.remains(site) if site.provisioner == "local" else ["servers"]
+    clock = time.monotonic()
+    if found:
+        code = take_down(site, descriptor)
+        screen.show_phase(f"destroy {site.name}", "failed" if code else "done", time.monotonic() - clock)
+        if code:
+            return code
+    else:
+        screen.console.print(f"    There was nothing of the site {site.name} on this machine.")
+    if site.provisioner == "local":
+        if not options.keep_secrets and remove_secrets(site):
+            screen.console.print("    The generated passwords are removed too.")
+        if options.caches:
+            with screen.phase("caches"):
+                remove_caches(site)
+        local.tidy(site)
+    screen.show_phase("all", "done", time.monotonic() - screen.STARTED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""What a site of containers leaves on this machine: to see it, and to remove what Ansible's role does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+from vitrine_cli.site import PROJECT
+
+WRAPPER = str(PROJECT / "scripts" / "podman")
+
+
+def podman(*arguments):
+    """Run scripts/podman.
+
+    Args:
+        arguments: str.
+
+    Returns:
+        The lines of its output (list of str); none when it failed or there is no podman.
+    """
+    run = subprocess.run([WRAPPER, *arguments], capture_output=True, text=True, check=False)
+    return run.stdout.splitlines() if run.returncode == 0 else []
+
+
+def containers(site=None):
+    """Return the names of a site's containers, or of every site's (site: Site or None; list of str)."""
+    label = f"label=vitrine-site={site.name}" if site else "label=vitrine-site"
+    return podman("ps", "--all", "--filter", label, "--format", "{{.Names}}")
+
+
+def remains(site):
+    """Say what a site has on this machine.
+
+    Args:
+        site: Site.
+
+    Returns:
+        A list of str, empty when there is nothing.
+    """
+    found = [f"container {name}" for name in containers(site)]
+    found += [f"network {name}" for name in podman("network", "ls", "--quiet", "--filter", f"name=^{site.name}$")]
+    found += [str(path) for path in (site.volumes / "volumes", site.state / "ssh_key") if path.exists()]
+    return found
+
+
+def end_connections(site):
+    """End the SSH connections to hosts that are gone; ssh would keep them open for two minutes more.
+
+    Args:
+        site: Site.
+    """
+    for address in site.addresses:
+        listing = subprocess.run(
+            ["ss", "--no-header", "--tcp", "--numeric", "--processes", "dst", address],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for number in re.findall(r'"ssh",pid=(\d+)', listing):
+            try:
+                os.kill(int(number), signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+
+
+def remove_snapshots(site):
+    """Remove the snapshots of a site's hosts (site: Site), which must be gone themselves."""
+    images = podman("images", "--quiet", "--no-trunc", "--filter", f"label=vitrine-site={site.name}")
+    if images:
+        podman("rmi", "--force", *sorted(set(images)))
+    shutil.rmtree(site.volumes / "snapshots", ignore_errors=True)
+
+
+def remove_base_images():
+    """Remove the base images that no container uses (returns those that are kept, list of str)."""
+    kept = []
+    for image in json.loads("\n".join(podman("images", "--format", "json")) or "[]"):
+        for name in image.get("Names") or []:
+            if name.startswith("localhost/vitrine-base:") and not podman("rmi", name):
+                kept.append(name)
+    return kept
+
+
+def tidy(site):
+    """Remove a site's folders when they are empty, and undo the wrapper's workaround when nobody needs it any more.
+
+    Args:
+        site: Site.
+    """
+    for folder in (site.volumes, site.volumes.parent, site.state, site.state.parent):
+        remove_if_empty(folder)
+    if not containers():
+        subprocess.run([WRAPPER, "--release"], check=True)
+
+
+def remove_if_empty(folder):
+    """Remove a folder (pathlib.Path) unless something is in it or it is not there."""
+    if folder.is_dir() and not any(pathlib.Path(folder).iterdir()):
+        folder.rmdir()

@@ -1,0 +1,129 @@
+"""Starting programs: one at a time for a site, ended when we are."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+from vitrine_cli.site import PROJECT, RefusedError
+
+# How long a program may take to end by itself after Ctrl-C, which a terminal sends to it as well as to us.
+PATIENCE_SECONDS = 2.0
+
+
+class InterruptedRunError(Exception):
+    """Somebody ended the run; `number` is the signal's."""
+
+    def __init__(self, number):
+        """Keep the signal's number (int)."""
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def need(*sets):
+    """Install Debian packages that are missing, or say which to install.
+
+    Args:
+        sets: str, names known to scripts/setup.sh.
+
+    Raises:
+        RefusedError: They cannot be installed; setup.sh has said why.
+    """
+    script = 'set -euo pipefail; source "$1/scripts/setup.sh"; shift; need "$@"'
+    if subprocess.run(["bash", "-c", script, "bash", str(PROJECT), *sets], check=False).returncode:
+        raise RefusedError("Packages are missing; see above.")
+
+
+@contextlib.contextmanager
+def lock(site):
+    """Keep others from working on a site at the same time.
+
+    Args:
+        site: Site.
+
+    Yields:
+        The lock's file descriptor (int), for programs that shall hold it even when this one is killed.
+
+    Raises:
+        RefusedError: Somebody else holds it.
+    """
+    path = PROJECT / ".vitrine" / f"{site.name}.lock"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RefusedError(
+                f"The site {site.name} is being worked on by another process ({file.read().strip()}). "
+                "Wait until it has ended."
+            ) from None
+        file.truncate(0)
+        file.write(f"{' '.join(sys.argv[1:]) or 'scripts/test'}, process {os.getpid()}")
+        file.flush()
+        yield file.fileno()
+
+
+@contextlib.contextmanager
+def started(command, pass_fds=(), **options):
+    """Start a program in the checkout, and end it when we are told to end.
+
+    Args:
+        command: list of str.
+        pass_fds: iterable of int, file descriptors that it shall hold.
+        options: Further arguments of subprocess.Popen.
+
+    Yields:
+        The subprocess.Popen.
+
+    Raises:
+        InterruptedRunError: A signal told us to end; the program has ended.
+    """
+    caught = []
+
+    def note(number, _frame):
+        caught.append(number)
+        raise InterruptedRunError(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    sys.stdout.flush()
+    child = subprocess.Popen(command, cwd=PROJECT, pass_fds=pass_fds, **options)
+    try:
+        yield child
+    finally:
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)
+        end(child)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def end(child):
+    """End a program: it has a moment to do so by itself, is asked to, and after a while made to."""
+    for patience, action in ((PATIENCE_SECONDS, child.terminate), (20, child.kill)):
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            action()
+    child.wait()
+
+
+def run(command, pass_fds=()):
+    """Run a program with our own input and output.
+
+    Args:
+        command: list of str.
+        pass_fds: iterable of int, file descriptors that it shall hold.
+
+    Returns:
+        Its exit status (int).
+
+    Raises:
+        InterruptedRunError: A signal told us to end; the program has ended.
+    """
+    with started(command, pass_fds) as child:
+        return child.wait()

@@ -1,0 +1,51 @@
+"""What the scripts show: a line per phase, with its time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+from rich.console import Console
+from rich.text import Text
+
+console = Console(highlight=False, soft_wrap=True)
+STARTED = time.monotonic()
+
+
+def show_phase(name, outcome, seconds, note=""):
+    """Print the line of a phase that has ended.
+
+    Args:
+        name: str.
+        outcome: str: done, passed, failed, skipped ...
+        seconds: float.
+        note: str, what else there is to say.
+    """
+    colour = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow"}.get(outcome, "")
+    line = Text.assemble(f"==> {name:<24}", (f"{outcome:<9}", colour), f"{seconds:>6.1f} s", f"  {note}" if note else "")
+    console.print(line)
+
+
+@contextlib.contextmanager
+def phase(name):
+    """Time a phase: print its line at its end, also when it is left with an error."""
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        show_phase(name, "failed", time.monotonic() - started)
+        raise
+    show_phase(name, "done", time.monotonic() - started)
+
+
+def show_setup():
+    """Print the line of the set-up, which setup.sh did and timed before Python was there."""
+    show_phase("set-up", "done", float(os.environ.get("VITRINE_SETUP_SECONDS", "0")))
+
+
+def complain(message):
+    """Print what went wrong, where errors belong."""
+    sys.stdout.flush()
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"ERROR: {message}", "bold red"))

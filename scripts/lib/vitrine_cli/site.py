@@ -1,0 +1,147 @@
+"""What the scripts must know of a site before they start Ansible: read from its inventory, as Ansible reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
+
+
+class RefusedError(Exception):
+    """The request cannot be carried out; the message says why and what to do. Nothing was changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A site.
+
+    Attributes:
+        name: str, prefix of all that it has on this machine.
+        sources: list of str, inventory arguments for Ansible, relative to the checkout where they lie in it.
+        provisioner: str, how its hosts come to be: local, openstack, none ...
+        layers: list of str, lowest first.
+        addresses: list of str, the hosts' internal addresses.
+        state, secrets, reports, cache: pathlib.Path of its folders on the controller.
+        volumes: pathlib.Path of its hosts' data volumes, when they are containers.
+    """
+
+    name: str
+    sources: list[str]
+    provisioner: str
+    layers: list[str]
+    addresses: list[str]
+    state: pathlib.Path
+    secrets: pathlib.Path
+    reports: pathlib.Path
+    cache: pathlib.Path
+    volumes: pathlib.Path
+
+    @property
+    def inventory_arguments(self):
+        """Return the arguments that name the inventory to Ansible's commands (list of str)."""
+        return [f"--inventory={source}" for source in self.sources]
+
+
+def known_inventories(project=PROJECT):
+    """Return the names below inventories/ (list of str)."""
+    return sorted(folder.name for folder in (project / "inventories").iterdir() if folder.is_dir())
+
+
+def find_inventory(wanted, project=PROJECT):
+    """Find the inventory that somebody asks for.
+
+    Args:
+        wanted: str, a name below inventories/ or a path.
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A str: its path, relative to the checkout where it lies in it.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    named = project / "inventories" / wanted
+    path = named if wanted and named.exists() else pathlib.Path(wanted)
+    if not wanted or not path.exists():
+        known = ", ".join(known_inventories(project))
+        raise RefusedError(f"There is no inventory '{wanted}': wanted is one of {known}, or a path.")
+    path = path.resolve()
+    return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
+
+
+def load_site(sources):
+    """Read a site's inventory.
+
+    Args:
+        sources: list of str, inventory paths, absolute or relative to the checkout; a later one is stronger.
+
+    Returns:
+        A Site.
+
+    Raises:
+        RefusedError: Ansible cannot read it, or it says something impossible.
+    """
+    # Both before the import: Ansible reads its configuration once.
+    os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
+    from ansible.errors import AnsibleError
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.template import Templar
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    loader.set_basedir(str(PROJECT / "playbooks"))  # beside group_vars, as in a run
+    try:
+        inventory = InventoryManager(loader=loader, sources=[str(PROJECT / source) for source in sources])
+        manager = VariableManager(loader=loader, inventory=inventory)
+        hosts = inventory.groups["hosts"].get_hosts() if "hosts" in inventory.groups else []
+        values = manager.get_vars(host=hosts[0] if hosts else inventory.get_host("localhost"))
+        # A site without a host has no folder of its inventory to be named after.
+        values["inventory_dir"] = values.get("inventory_dir") or str(PROJECT / sources[-1])
+        templar = Templar(loader=loader, variables=values)
+
+        def value(name, default=None):
+            return templar.template(values[name]) if name in values else default
+
+        return Site(
+            name=value("site_name"),
+            sources=list(sources),
+            provisioner=value("provisioner"),
+            layers=list(value("layers")),
+            addresses=[
+                str(templar.template(address))
+                for host in hosts
+                if (address := host.get_vars().get("internal_address")) is not None
+            ],
+            state=pathlib.Path(value("site_state_dir")),
+            secrets=pathlib.Path(value("secrets_dir")),
+            reports=pathlib.Path(value("reports_dir")),
+            cache=pathlib.Path(value("cache_dir")),
+            volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), value("site_name")),
+        )
+    except AnsibleError as problem:
+        raise RefusedError(f"The inventory {' + '.join(sources)} cannot be read: {problem}") from problem
+
+
+def layers_below(site, layer, project=PROJECT):
+    """Return the layers below `layer`, lowest first.
+
+    Args:
+        site: Site.
+        layer: str.
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A list of str.
+
+    Raises:
+        RefusedError: The site has no such layer, or the layer has no playbook.
+    """
+    if layer not in site.layers:
+        raise RefusedError(f"There is no layer '{layer}': wanted is one of {', '.join(site.layers)}.")
+    playbook = project / "playbooks" / f"{layer}.yml"
+    if not playbook.exists():
+        raise RefusedError(f"The layer {layer} has no playbook: {playbook} is missing.")
+    return site.layers[: site.layers.index(layer)]
