@@ -10,7 +10,7 @@
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$project/.vitrine/venv
 cache=${VITRINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vitrine}
-setup_started=$SECONDS
+setup_started=${EPOCHREALTIME/[.,]/}
 
 # What shows that a thing is there (a command, or a file where it is no command), and the package that brings it.
 declare -A packages=(
@@ -131,12 +131,14 @@ make_virtualenv() {
     "$1" -m venv --clear "$venv"
     # pip fetches uv, which is among the packages, and uv the rest: in seconds instead of minutes.
     sed -n '/^uv==/,/^    #/p' "$project/requirements.lock" >"$venv/uv.txt"
-    PIP_CACHE_DIR=$cache/pip "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    PIP_CACHE_DIR=$cache/pip "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         --require-hashes --no-deps --requirement "$venv/uv.txt"
     # uv does not read pip's settings, in which many sites name their mirror.
     index=$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null) && from=(--default-index "$index")
     UV_CACHE_DIR=$cache/uv "$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes \
-        --compile-bytecode "${from[@]}" "$project/requirements.lock"
+        "${from[@]}" "$project/requirements.lock"
+    # Everything else is compiled when it is first imported; this is for those who have that switched off.
+    "$venv/bin/python" -c 'import ansible; print(*ansible.__path__)' | xargs "$venv/bin/python" -m compileall -q -j 0
 }
 
 run_module() {
@@ -147,6 +149,6 @@ run_module() {
     # Ansible does not start in a locale without UTF-8.
     if [[ $(locale charmap 2>/dev/null) != UTF-8 ]]; then export LC_ALL=C.UTF-8; fi
     export PATH=$venv/bin:$PATH VIRTUAL_ENV=$venv ANSIBLE_CONFIG=$project/ansible.cfg
-    export PYTHONPATH=$project/scripts/lib VITRINE_SETUP_SECONDS=$((SECONDS - setup_started))
+    export PYTHONPATH=$project/scripts/lib VITRINE_SETUP_MICROSECONDS=$((${EPOCHREALTIME/[.,]/} - setup_started))
     exec "$venv/bin/python" -m "vitrine_cli.$module" "$@"
 }

@@ -1,6 +1,8 @@
 """What the gates share: the promise and the journal in each report, and ways to reach the other hosts of the run."""
 
+import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import testinfra
@@ -98,3 +100,46 @@ def can_connect(host, address, port, seconds=3):
     """
     code = f"import socket; socket.create_connection(({address!r}, {port}), {seconds}).close()"
     return host.run("python3 -c %s", code).rc == 0
+
+
+# Runs on the asking host with nothing but Python's standard library; a redirect is an answer, not a way to go.
+FETCH = """
+import http.client, json, socket, ssl, sys
+ask = json.load(sys.stdin)
+if ask["tls"]:
+    context = ssl.create_default_context(cadata=ask["trust"] or None)
+    connection = http.client.HTTPSConnection(ask["address"], ask["port"], timeout=60, context=context)
+else:
+    connection = http.client.HTTPConnection(ask["address"], ask["port"], timeout=60)
+connection.request(ask["method"], ask["path"], headers=ask["headers"])
+answer = connection.getresponse()
+body = answer.read().decode("utf-8", "replace")
+headers = {name.lower(): value for name, value in answer.getheaders()}
+json.dump({"status": answer.status, "headers": headers, "body": body}, sys.stdout)
+"""
+
+
+def fetch(host, address, port, path, *, tls=False, trust="", method="GET", headers=None):
+    """Ask a web server from a host, as a visitor would.
+
+    Args:
+        host: Testinfra host that asks.
+        address: str, name or address of the server.
+        port: int.
+        path: str, with its query.
+        tls: bool, whether to speak TLS; the certificate is always checked.
+        trust: str, a PEM certificate to trust beside the system's.
+        method: str.
+        headers: dict of str to str.
+
+    Returns:
+        SimpleNamespace with status (int), headers (dict, names in lower case) and body (str).
+
+    Raises:
+        AssertionError: when there was no answer; its text is what the asking host saw.
+    """
+    ask = {"address": address, "port": port, "path": path, "tls": tls, "trust": trust, "method": method}
+    run = run_with_input(host, f"python3 -c '{FETCH}'", json.dumps(ask | {"headers": headers or {}}))
+    lines = run.stderr.strip().splitlines()
+    assert run.returncode == 0, f"no answer from {address}:{port}{path}: {lines[-1] if lines else 'silence'}"
+    return SimpleNamespace(**json.loads(run.stdout))

@@ -128,13 +128,16 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Run the gate; the result carries `report` for the recap."""
         result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec({"layer": {"type": "str", "required": True}})
+        _, arguments = self.validate_argument_spec(
+            {"layer": {"type": "str", "required": True}, "group": {"type": "str"}}
+        )
         layer = arguments["layer"]
+        group = arguments["group"] or layer
         tests = PROJECT / "tests" / layer
         if not tests.is_dir():
             raise AnsibleActionFail(f"verify_layer: layer is '{layer}', and there is no folder {tests} with its checks")
 
-        wanted = list(task_vars["groups"].get(layer, []))
+        wanted = list(task_vars["groups"].get(group, []))
         present = [host for host in wanted if host in task_vars["ansible_play_hosts"]]
         report = {
             "layer": layer,
@@ -150,10 +153,10 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             report["reason"] = "check mode changes nothing, and so there was nothing new to verify"
         elif not present:
-            report["reason"] = f"no host of the group {layer} takes part in this run"
+            report["reason"] = f"no host of the group {group} takes part in this run"
         else:
             started = time.monotonic()
-            checks, problems, exit_code, output = self._run_checks(tests, layer, present, task_vars)
+            checks, problems, exit_code, output = self._run_checks(tests, group, present, task_vars)
             report["seconds"] = round(time.monotonic() - started, 1)
             report["checks"] = checks
             report["passed"] = sum(check["outcome"] == "passed" for check in checks)
@@ -177,10 +180,10 @@ class ActionModule(ActionBase):
                 result["msg"] += f" ({report['reason']})"
         return result
 
-    def _run_checks(self, tests, layer, present, task_vars):
+    def _run_checks(self, tests, group, present, task_vars):
         """Run pytest; returns (checks, problems, exit status, output), secrets taken out of every text."""
         with tempfile.TemporaryDirectory(prefix="vitrine-gate.") as folder:  # mode 0700
-            inventory, secrets = self._describe_run(layer, present, task_vars)
+            inventory, secrets = self._describe_run(group, present, task_vars)
             inventory_file = pathlib.Path(folder, "inventory.json")
             inventory_file.touch(mode=0o600)
             inventory_file.write_text(json.dumps(inventory, cls=AnsibleJSONEncoder, preprocess_unsafe=False))
@@ -218,7 +221,7 @@ class ActionModule(ActionBase):
         checks, problems = parse_report_log(map(hide, lines))
         return checks, problems, run.returncode, hide(run.stdout + run.stderr)
 
-    def _describe_run(self, layer, present, task_vars):
+    def _describe_run(self, verified, present, task_vars):
         """Return the run's inventory with every variable resolved, and the secret values among them."""
         hostvars = task_vars["hostvars"]
         secrets = set()
@@ -242,7 +245,7 @@ class ActionModule(ActionBase):
                 if SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 7:
                     secrets.add(value)
         inventory = {
-            group: {"hosts": dict.fromkeys(hosts if group != layer else present)}
+            group: {"hosts": dict.fromkeys(hosts if group != verified else present)}
             for group, hosts in task_vars["groups"].items()
             if group not in ("all", "ungrouped")
         }

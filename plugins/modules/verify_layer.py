@@ -12,9 +12,12 @@ description:
   - Changes nothing on any host. In check mode nothing is verified, and the report says so.
 options:
   layer:
-    description: Name of the layer; also the name of its group and of its folder below C(tests/).
+    description: Name of the layer, which is its folder below C(tests/).
     type: str
     required: true
+  group:
+    description: Group whose hosts are verified; the layer's name unless told otherwise.
+    type: str
 """
 
 RETURN = r"""

@@ -72,7 +72,8 @@ def test_without_tls(omero):
 
 def test_other_user(omero):
     """The administrator's account is not to be had over the network."""
-    seen = omero.run("PGPASSWORD=wrong psql --no-psqlrc --command='select 1' 'service=omero user=postgres dbname=postgres'")
+    service = "service=omero user=postgres dbname=postgres"
+    seen = omero.run("PGPASSWORD=wrong psql --no-psqlrc --command='select 1' %s", service)
     assert seen.rc != 0, "the server took it"
     assert "no pg_hba.conf entry" in seen.stderr, seen.stderr.strip()
 
@@ -109,14 +110,16 @@ def test_refused_by_the_server_too(host, variables):
 
 def test_passwords_are_kept_as_scram(ask):
     """Every password is kept as a SCRAM verifier."""
-    others = ask("select rolname from pg_authid where rolpassword is not null and rolpassword not like 'SCRAM-SHA-256$%'")
+    kept = "rolpassword is not null and rolpassword not like 'SCRAM-SHA-256$%'"
+    others = ask(f"select rolname from pg_authid where {kept}")
     assert others == "", f"not so for {others}"
 
 
 def test_least_privilege(ask, variables):
     """OMERO's user is no superuser and can make neither databases nor users; others have no right in its database."""
     user = variables["database_user"]
-    flags = ask(f"select rolsuper or rolcreatedb or rolcreaterole or rolreplication from pg_roles where rolname = '{user}'")
+    rights = "rolsuper or rolcreatedb or rolcreaterole or rolreplication"
+    flags = ask(f"select {rights} from pg_roles where rolname = '{user}'")
     assert flags == "f"
     public = ask(f"select has_database_privilege('public', '{variables['database_name']}', 'connect')")
     assert public == "f", "everyone may connect"

@@ -8,14 +8,17 @@ OpenSSL and bzip2. The sources stay as they are: the header and folder `compat` 
 CPython 3.11 took away.
 """
 
+import importlib
 import os
 import pathlib
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import setuptools  # noqa: F401  (brings the distutils that the source's setup.py asks for)
-from distutils import ccompiler
+
+# setuptools first: it brings the distutils that the source's setup.py asks for.
+importlib.import_module("setuptools")
+ccompiler = importlib.import_module("distutils.ccompiler")
 
 COMPAT = pathlib.Path(__file__).resolve().parent / "compat"
 
@@ -56,7 +59,7 @@ def main(source, out):
     out = str(pathlib.Path(out).resolve())
     os.chdir(source)
     ccompiler.CCompiler.compile = compile_in_parallel
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(pathlib.Path.cwd()))
     sys.argv = ["setup.py", "--quiet", "bdist_wheel", "--dist-dir", out]
     runpy.run_path("setup.py", run_name="__main__")
 

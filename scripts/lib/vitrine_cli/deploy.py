@@ -121,6 +121,7 @@ def main(arguments):
     Returns:
         The exit code (int).
     """
+    processes.catch_signals()
     options = parse(arguments)
     screen.show_setup()
     begun = time.time()
@@ -134,7 +135,7 @@ def main(arguments):
                     "groups of groups.yml."
                 )
             check_machine(site)
-        with processes.lock(site) as descriptor:
+        with processes.lock(site, f"scripts/deploy {options.inventory}") as descriptor:
             if site.provisioner == "local":
                 with screen.phase("packages"):
                     processes.need("containers")

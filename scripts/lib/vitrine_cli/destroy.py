@@ -67,6 +67,7 @@ def main(arguments):
     Returns:
         The exit code (int).
     """
+    processes.catch_signals()
     options = parse(arguments)
     screen.show_setup()
     try:
@@ -74,7 +75,7 @@ def main(arguments):
             site = load_site([find_inventory(options.inventory)])
             if site.provisioner == "local" and os.geteuid() != 0:
                 raise RefusedError(f"The hosts of {site.name} are root's containers: run this as root, or with sudo.")
-        with processes.lock(site) as descriptor:
+        with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
             return destroy(site, options, descriptor)
     except RefusedError as problem:
         screen.complain(problem)

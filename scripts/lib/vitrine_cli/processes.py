@@ -15,8 +15,8 @@ from vitrine_cli.site import PROJECT, RefusedError
 PATIENCE_SECONDS = 2.0
 
 
-class InterruptedRunError(Exception):
-    """Somebody ended the run; `number` is the signal's."""
+class InterruptedRunError(BaseException):
+    """Somebody ended the run; `number` is the signal's. No error of anything: nothing below main() may handle it."""
 
     def __init__(self, number):
         """Keep the signal's number (int)."""
@@ -39,11 +39,12 @@ def need(*sets):
 
 
 @contextlib.contextmanager
-def lock(site):
+def lock(site, purpose):
     """Keep others from working on a site at the same time.
 
     Args:
         site: Site.
+        purpose: str, what to tell them.
 
     Yields:
         The lock's file descriptor (int), for programs that shall hold it even when this one is killed.
@@ -63,9 +64,19 @@ def lock(site):
                 "Wait until it has ended."
             ) from None
         file.truncate(0)
-        file.write(f"{' '.join(sys.argv[1:]) or 'scripts/test'}, process {os.getpid()}")
+        file.write(f"{purpose}, process {os.getpid()}")
         file.flush()
         yield file.fileno()
+
+
+def catch_signals():
+    """Turn the signals that end a program into InterruptedRunError."""
+
+    def interrupt(number, _frame):
+        raise InterruptedRunError(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 @contextlib.contextmanager
@@ -83,23 +94,12 @@ def started(command, pass_fds=(), **options):
     Raises:
         InterruptedRunError: A signal told us to end; the program has ended.
     """
-    caught = []
-
-    def note(number, _frame):
-        caught.append(number)
-        raise InterruptedRunError(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     sys.stdout.flush()
     child = subprocess.Popen(command, cwd=PROJECT, pass_fds=pass_fds, **options)
     try:
         yield child
     finally:
-        for number in previous:
-            signal.signal(number, signal.SIG_IGN)
         end(child)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def end(child):

@@ -24,7 +24,9 @@ def show_phase(name, outcome, seconds, note=""):
         note: str, what else there is to say.
     """
     colour = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow"}.get(outcome, "")
-    line = Text.assemble(f"==> {name:<24}", (f"{outcome:<9}", colour), f"{seconds:>6.1f} s", f"  {note}" if note else "")
+    line = Text.assemble(
+        f"==> {name:<24}", (f"{outcome:<9}", colour), f"{seconds:>6.1f} s", f"  {note}" if note else ""
+    )
     console.print(line)
 
 
@@ -42,10 +44,28 @@ def phase(name):
 
 def show_setup():
     """Print the line of the set-up, which setup.sh did and timed before Python was there."""
-    show_phase("set-up", "done", float(os.environ.get("VITRINE_SETUP_SECONDS", "0")))
+    show_phase("set-up", "done", int(os.environ.get("VITRINE_SETUP_MICROSECONDS", "0")) / 1e6)
 
 
 def complain(message):
     """Print what went wrong, where errors belong."""
     sys.stdout.flush()
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"ERROR: {message}", "bold red"))
+
+
+@contextlib.contextmanager
+def working(name):
+    """Show on a terminal what is being done; elsewhere only that it has begun.
+
+    Args:
+        name: str.
+
+    Yields:
+        A function that changes the text (str).
+    """
+    if console.is_terminal:
+        with console.status(name) as status:
+            yield status.update
+    else:
+        console.print(f"--> {name}")
+        yield lambda text: None

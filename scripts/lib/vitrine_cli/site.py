@@ -88,9 +88,11 @@ def load_site(sources):
     from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar
     from ansible.vars.manager import VariableManager
 
+    init_plugin_loader()
     loader = DataLoader()
     loader.set_basedir(str(PROJECT / "playbooks"))  # beside group_vars, as in a run
     try:

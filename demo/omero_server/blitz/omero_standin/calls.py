@@ -8,7 +8,7 @@ import omero
 import psycopg
 
 from .database import PoolTimeout
-from .errors import ApiUsage, Invalid, Refusal, Unsupported
+from .errors import Invalid, Refusal, Unsupported
 from .permissions import ALL_GROUPS
 from .sessions import context_of
 
@@ -41,12 +41,10 @@ class Call:
     @cached_property
     def context(self):
         """The permissions.Context of this call."""
-        group = self.ice_context.get("omero.group") or None
-        try:
-            group = None if group is None else int(group)
-        except ValueError:
-            raise ApiUsage(f"omero.group is no id: {group}") from None
-        return context_of(self.connection, self.session, group)
+        group = self.ice_context.get("omero.group", "")
+        # A login that names its group sends the name along with every call: the session works in it already.
+        is_id = group.removeprefix("-").isdigit()
+        return context_of(self.connection, self.session, int(group) if is_id else None)
 
     def context_for_all(self):
         """Return the call's permissions.Context as if it had asked for every group of the user."""

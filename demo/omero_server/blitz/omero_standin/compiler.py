@@ -31,7 +31,7 @@ class Output:
     Attributes:
         name: str or None, its alias.
         kind: str, `entity` (then `slot` says where), `permissions` of an entity, `group permissions` (one column)
-            or a scalar's kind, `None` for whatever PostgreSQL returns.
+            or a scalar's kind, `class` for the mark of an annotation's class, `None` for whatever PostgreSQL returns.
         position: int, the column of a scalar or the number of the slot.
     """
 
@@ -190,10 +190,13 @@ class _Compiler:
         owner, rest = self.start(scope, join.path.names)
         if not rest:
             raise Unsupported(f"a join with {'.'.join(join.path.names)}")
+        details = False
         for name in rest[:-1]:
-            if name != "details":
-                owner = self.step(scope, owner, name)
-        attribute = self.attribute(owner, rest[-1], "details" in rest[:-1])
+            if name == "details":
+                details = True
+            else:
+                owner, details = self.step(scope, owner, name, details, join.outer), False
+        attribute = self.attribute(owner, rest[-1], details)
         if attribute is None or attribute.kind not in ("one", "many"):
             raise Unsupported(f"a join with {'.'.join(join.path.names)}")
         alias = self.join_to(scope, owner, attribute, join.outer)
@@ -220,14 +223,14 @@ class _Compiler:
             return DETAILS.get(name) if kept.owned else None
         return all_fields(kept).get(name) or kept.collections.get(name)
 
-    def step(self, scope, alias, name, details=False):
+    def step(self, scope, alias, name, details=False, outer=False):
         """Return the alias that an attribute of another leads to, joined where nothing joined it yet."""
         attribute = self.attribute(alias, name, details)
         if attribute is None or attribute.kind != "one":
             raise Unsupported(f"{self.entities[alias].name}.{name}")
         key = (alias, name, details)
         if key not in scope.implicit:
-            scope.implicit[key] = self.join_to(scope, alias, attribute, False)
+            scope.implicit[key] = self.join_to(scope, alias, attribute, outer)
         return scope.implicit[key]
 
     def resolve(self, scope, path):
@@ -279,8 +282,16 @@ class _Compiler:
                 value = self.value(node)
                 return "null" if value is None else self.bind(value)
             case hql.Call():
-                inner = "*" if node.argument is None else self.sql(scope, node.argument)
+                inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
+                if node.name == "type":
+                    return inner
                 return f"{node.name}({'distinct ' if node.distinct else ''}{inner})"
+            case hql.Case():
+                branches = "".join(
+                    f" when {self.sql(scope, condition)} then {self.sql(scope, value)}"
+                    for condition, value in node.branches
+                )
+                return f"(case{branches} else {self.sql(scope, node.otherwise)} end)"
             case hql.Not():
                 return f"(not {self.sql(scope, node.condition)})"
             case hql.IsNull():
@@ -345,8 +356,10 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
-            case hql.Call(name="max" | "min"):
-                return self.kind(scope, node.argument)
+            case hql.Call(name="type"):
+                return "class"
+            case hql.Call(name="max" | "min" | "coalesce"):
+                return self.kind(scope, node.arguments[0])
         return None
 
     def compile(self, query, limit, offset):

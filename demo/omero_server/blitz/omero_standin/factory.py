@@ -3,6 +3,7 @@
 import omero
 
 from .calls import DONE
+from .commands import submit
 from .errors import ApiUsage, Forbidden, Unsupported
 from .model import from_rtype
 from .permissions import ALL_GROUPS, SYSTEM_GROUP, check_group
@@ -92,15 +93,21 @@ class Factory:
         """Accept the client's callback, which is never needed."""
         return DONE
 
+    def submit(self, call, request):
+        """Run a request of omero.cmd."""
+        return submit(call, request)
+
     def detachOnDestroy(self, call):
-        """Let the session outlive this connection, as it does anyway."""
+        """Let the session outlive its last client."""
+        call.session.detached = True
         return DONE
 
     def closeOnDestroy(self, call):
-        """Accept that the session ends with the connection: it ends when it is idle for too long."""
+        """Let the session end with its last client."""
+        call.session.detached = False
         return DONE
 
     def destroy(self, call):
-        """Note that the connection ended."""
-        call.blitz.sessions.release(call.session.uuid)
+        """Take this client from the session."""
+        call.blitz.sessions.release(call.session.uuid, close=not call.session.detached)
         return DONE

@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 )
 _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">=", "like"}
 _CLAUSES = {"from", "where", "group", "order", "having", "left", "right", "inner", "outer", "join", "fetch"}
-_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper"}
+_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "type", "coalesce"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,19 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Call:
-    """A function of one argument; `count(*)` has None."""
+    """A function and its arguments; `count(*)` has none."""
 
     name: str
-    argument: object
+    arguments: tuple
     distinct: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """The value of the first condition that holds: pairs of both, and the value where none does."""
+
+    branches: tuple
+    otherwise: object
 
 
 @dataclass(frozen=True)
@@ -349,6 +357,9 @@ class _Parser:
             return inner
         if self.accept("-"):
             return Binary("-", Literal(0), self.factor())
+        if self.word() == "case" and self.word(1) == "when":
+            self.take()
+            return self.case()
         kind, value = self.take()
         if kind == "string":
             return Literal(value[1:-1].replace("''", "'"))
@@ -369,9 +380,22 @@ class _Parser:
             self.fail(function + "(")
         self.expect("(")
         if self.accept("*"):
-            argument, distinct = None, False
+            arguments, distinct = (), False
         else:
             distinct = self.accept("distinct")
-            argument = self.expression()
+            arguments = tuple(self.listed(self.expression))
         self.expect(")")
-        return Call(function.lower(), argument, distinct)
+        if len(arguments) > 1 and function.lower() != "coalesce":
+            self.fail(function + "(")
+        return Call(function.lower(), arguments, distinct)
+
+    def case(self):
+        branches, otherwise = [], Literal(None)
+        while self.accept("when"):
+            condition = self.condition()
+            self.expect("then")
+            branches.append((condition, self.expression()))
+        if self.accept("else"):
+            otherwise = self.expression()
+        self.expect("end")
+        return Case(tuple(branches), otherwise)

@@ -36,6 +36,8 @@ def to_rtype(value, kind=None):
     """
     if value is None:
         return None
+    if kind == "class":
+        return rtypes.rstring(f"ome.model.annotations.{BY_DISCRIMINATOR[value].name}")
     if kind == "group permissions":
         return rtypes.rmap({"perm": rtypes.rstring(to_string(value))})
     if isinstance(value, datetime):

@@ -136,6 +136,7 @@ _PLAIN = [
         owned=False,
         versioned=False,
     ),
+    _enumeration("AdminPrivilege"),
     _enumeration("EventType"),
     _enumeration("PixelsType", "bitSize:int"),
     _enumeration("DimensionOrder"),

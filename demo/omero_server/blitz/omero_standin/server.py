@@ -16,6 +16,7 @@ import omero.rtypes
 import Glacier2
 
 from .calls import make_servant
+from .commands import servant_for
 from .database import Database, Unusable
 from .factory import GETTERS, Factory
 from .services import SERVICES
@@ -117,9 +118,12 @@ class Locator(Ice.ServantLocator):
         """Return the servant for an identity, none where the session is over."""
         category = current.id.category
         uuid = category.removeprefix("session-")
-        if uuid == category or self.blitz.sessions.find(uuid) is None:
+        session = None if uuid == category else self.blitz.sessions.find(uuid)
+        if session is None:
             return None
-        servant = self.factory if current.id.name == uuid else self.services.get(current.id.name)
+        if current.id.name == uuid:
+            return self.factory, None
+        servant = self.services.get(current.id.name) or servant_for(session, current.id.name)
         return None if servant is None else (servant, None)
 
     def finished(self, current, servant, cookie):

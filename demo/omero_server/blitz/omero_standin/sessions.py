@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Session:
-    """A session; times in milliseconds, as in OMERO's model, a limit of zero is none."""
+    """A session; times in milliseconds, as in OMERO's model, a limit of zero is none.
+
+    `references` counts its clients; with the last it ends unless it is `detached`. `handles` are its requests.
+    """
 
     id: int
     uuid: str
@@ -33,6 +36,8 @@ class Session:
     used: float = field(default_factory=time.monotonic)
     opened: float = field(default_factory=time.monotonic)
     references: int = 0
+    detached: bool = False
+    handles: dict = field(default_factory=dict)
 
     def over(self, now):
         """Tell whether it was idle, or lived, for too long at the monotonic time `now`."""
@@ -179,30 +184,39 @@ class SessionTable:
         session.used = time.monotonic()
         return session
 
-    def release(self, identifier):
-        """Note that a client left; the session stays for others to join until it is idle for too long."""
-        with self.lock:
-            session = self.sessions.get(identifier)
-            if session is not None:
-                session.references = max(0, session.references - 1)
+    def release(self, identifier, close):
+        """Take one client from a session.
 
-    def close(self, identifier):
-        """End a session.
+        Args:
+            identifier: str, the session's uuid.
+            close: bool, whether the session ends with its last client; else others may join it until it is idle
+                for too long.
 
         Returns:
-            int, how many clients it still had; -2 when there was no such session, as from the real server.
+            int, how many clients are left.
         """
+        with self.lock:
+            session = self.sessions.get(identifier)
+            if session is None:
+                return 0
+            session.references = max(0, session.references - 1)
+            left = session.references
+        if close and not left:
+            self.close(identifier)
+        return left
+
+    def close(self, identifier):
+        """End a session, whoever still uses it."""
         with self.lock:
             session = self.sessions.pop(identifier, None)
         if session is None:
-            return -2
+            return
         if not self.database.read_only:
             with self.database.transaction() as connection:
                 connection.execute(
                     "update session set closed = now() at time zone 'utc' where id = %s", (session.id,)
                 )
         log.info("session %s of %s closed", session.id, session.user_name)
-        return session.references
 
     def close_idle(self):
         """End every session that was idle, or lived, for too long."""
@@ -212,10 +226,14 @@ class SessionTable:
         for identifier in over:
             self.close(identifier)
 
+    def open_sessions(self):
+        """Return every open session, the oldest first."""
+        with self.lock:
+            return sorted(self.sessions.values(), key=lambda session: session.opened)
+
     def of_user(self, user_id):
         """Return the open sessions of a user."""
-        with self.lock:
-            return [session for session in self.sessions.values() if session.user_id == user_id]
+        return [session for session in self.open_sessions() if session.user_id == user_id]
 
 
 def context_of(connection, session, group=None):

@@ -7,6 +7,7 @@ from .admin import Admin
 from .config import Config
 from .container import Container
 from .query import Query
+from .script import Script
 from .sessions import Sessions
 from .types import Types
 from .update import Update
@@ -16,6 +17,7 @@ SERVICES = {
     "IConfig": Config,
     "IContainer": Container,
     "IQuery": Query,
+    "IScript": Script,
     "ISession": Sessions,
     "ITypes": Types,
     "IUpdate": Update,

@@ -20,23 +20,6 @@ from ..permissions import (
 from ..queries import load, run
 from ..schema import entity
 
-_PRIVILEGES = (
-    "Chgrp",
-    "Chown",
-    "DeleteFile",
-    "DeleteManagedRepo",
-    "DeleteOwned",
-    "DeleteScriptRepo",
-    "ModifyGroup",
-    "ModifyGroupMembership",
-    "ModifyUser",
-    "ReadSession",
-    "Sudo",
-    "WriteFile",
-    "WriteManagedRepo",
-    "WriteOwned",
-    "WriteScriptRepo",
-)
 _WITH_GROUPS = "left outer join fetch o.groupExperimenterMap m left outer join fetch m.parent"
 _WITH_USERS = "left outer join fetch o.groupExperimenterMap m left outer join fetch m.child"
 
@@ -67,12 +50,36 @@ def _require_leader(call, group_id, what):
         raise Forbidden(f"{what} is for administrators and the group's owners")
 
 
-def _privileges():
-    found = []
-    for identifier, value in enumerate(_PRIVILEGES):
-        built = new_object("AdminPrivilege", identifier, True)
-        built._value = rtypes.rstring(value)
-        found.append(built)
+def _privileges(call):
+    return [row[0] for row in run(call, "select o from AdminPrivilege o", {}, context=call.context_for_all())]
+
+
+def _memberships(call, user_id):
+    return call.connection.execute(
+        "select parent, owner from groupexperimentermap where child = %s order by child_index", (user_id,)
+    ).fetchall()
+
+
+def event_context(call, session, context):
+    """Return the omero.sys.EventContext of a session that works in the group of a permissions.Context."""
+    group_id = session.group_id if context.group_id == ALL_GROUPS else context.group_id
+    found = omero.sys.EventContext()
+    found.shareId = -1
+    found.sessionId = session.id
+    found.sessionUuid = session.uuid
+    found.userId = session.user_id
+    found.userName = session.user_name
+    found.groupId = group_id
+    found.groupName = call.connection.execute(
+        "select name from experimentergroup where id = %s", (group_id,)
+    ).fetchone()[0]
+    found.isAdmin = context.is_admin
+    found.adminPrivileges = [each.value.val for each in _privileges(call)] if context.is_admin else []
+    found.eventId = -1
+    found.eventType = "User"
+    found.memberOfGroups = [row[0] for row in _memberships(call, session.user_id)]
+    found.leaderOfGroups = sorted(context.leaderships)
+    found.groupPermissions = PermissionsI(context.group_permissions[group_id])
     return found
 
 
@@ -83,27 +90,7 @@ class Admin:
 
     def getEventContext(self, call):
         """Return who the caller is and which group the call works in."""
-        context = call.context
-        group_id = context.session_group_id if context.group_id == ALL_GROUPS else context.group_id
-        group_name = call.connection.execute(
-            "select name from experimentergroup where id = %s", (group_id,)
-        ).fetchone()[0]
-        found = omero.sys.EventContext()
-        found.shareId = -1
-        found.sessionId = call.session.id
-        found.sessionUuid = call.session.uuid
-        found.userId = context.user_id
-        found.userName = call.session.user_name
-        found.groupId = group_id
-        found.groupName = group_name
-        found.isAdmin = context.is_admin
-        found.adminPrivileges = list(_PRIVILEGES) if context.is_admin else []
-        found.eventId = -1
-        found.eventType = "User"
-        found.memberOfGroups = [row[0] for row in self._memberships(call, context.user_id)]
-        found.leaderOfGroups = sorted(context.leaderships)
-        found.groupPermissions = PermissionsI(context.group_permissions[group_id])
-        return found
+        return event_context(call, call.session, call.context)
 
     def getSecurityRoles(self, call):
         """Return the ids and names that have a meaning of their own."""
@@ -122,12 +109,12 @@ class Admin:
 
     def getCurrentAdminPrivileges(self, call):
         """Return what the caller may do as administrator."""
-        return _privileges() if call.context.is_admin else []
+        return _privileges(call) if call.context.is_admin else []
 
     def getAdminPrivileges(self, call, user):
         """Return what a user may do as administrator."""
-        groups = [row[0] for row in self._memberships(call, from_rtype(user.id))]
-        return _privileges() if SYSTEM_GROUP in groups else []
+        groups = [row[0] for row in _memberships(call, from_rtype(user.id))]
+        return _privileges(call) if SYSTEM_GROUP in groups else []
 
     def canUpdate(self, call, given):
         """Tell whether the caller may change an object."""
@@ -141,11 +128,6 @@ class Admin:
         return may_edit(call.context, details.owner.id.val, details.group.id.val)
 
     # Users and groups
-
-    def _memberships(self, call, user_id):
-        return call.connection.execute(
-            "select parent, owner from groupexperimentermap where child = %s order by child_index", (user_id,)
-        ).fetchall()
 
     def getExperimenter(self, call, identifier):
         """Return a user by id."""
@@ -191,24 +173,24 @@ class Admin:
 
     def containedGroups(self, call, user_id):
         """Return the groups of a user, the default one first."""
-        order = [row[0] for row in self._memberships(call, user_id)]
+        order = [row[0] for row in _memberships(call, user_id)]
         found = {each.id.val: each for each in load(call, entity("ExperimenterGroup"), order, _WITH_USERS)}
         return [found[identifier] for identifier in order]
 
     def getDefaultGroup(self, call, user_id):
         """Return the first group of a user."""
-        groups = [row[0] for row in self._memberships(call, user_id) if row[0] != USER_GROUP]
+        groups = [row[0] for row in _memberships(call, user_id) if row[0] != USER_GROUP]
         if not groups:
             raise ApiUsage(f"user {user_id} has no default group")
         return self.getGroup(call, groups[0])
 
     def getMemberOfGroupIds(self, call, user):
         """Return the ids of a user's groups."""
-        return [row[0] for row in self._memberships(call, from_rtype(user.id))]
+        return [row[0] for row in _memberships(call, from_rtype(user.id))]
 
     def getLeaderOfGroupIds(self, call, user):
         """Return the ids of the groups that a user owns."""
-        return [row[0] for row in self._memberships(call, from_rtype(user.id)) if row[1]]
+        return [row[0] for row in _memberships(call, from_rtype(user.id)) if row[1]]
 
     def createGroup(self, call, group):
         """Make a group and return its id; private unless permissions say otherwise."""
@@ -365,7 +347,7 @@ class Admin:
         user_id, group_id = from_rtype(user.id), from_rtype(group.id)
         if user_id != call.session.user_id:
             _require_leader(call, group_id, "to set a default group")
-        order = [row[0] for row in self._memberships(call, user_id)]
+        order = [row[0] for row in _memberships(call, user_id)]
         if group_id not in order:
             raise ApiUsage(f"user {user_id} is not in group {group_id}")
         order.sort(key=lambda identifier: identifier != group_id)

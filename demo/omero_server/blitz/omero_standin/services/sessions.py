@@ -3,7 +3,7 @@
 import omero
 import omero.rtypes as rtypes
 
-from ..errors import ApiUsage, Forbidden
+from ..errors import ApiUsage, Forbidden, SessionGone
 from ..model import new_object, permissions_object
 
 
@@ -27,30 +27,35 @@ def session_object(call, session):
     return built
 
 
+def allowed_session(call, identifier):
+    """Return a session that the caller may see: their own, for administrators any.
+
+    Raises:
+        SessionGone: there is none with this uuid.
+        Forbidden: it is another user's.
+    """
+    session = call.blitz.sessions.find(identifier)
+    if session is None:
+        raise SessionGone(f"No session with uuid {identifier}")
+    if session.user_id != call.session.user_id and not call.context.is_admin:
+        raise Forbidden("another user's session")
+    return session
+
+
 class Sessions:
     """Answers for the caller's own sessions; administrators may see and close any."""
 
-    def _session(self, call, identifier):
-        session = call.blitz.sessions.get(identifier)
-        if session.user_id != call.session.user_id and not call.context.is_admin:
-            raise Forbidden("another user's session")
-        return session
-
     def getSession(self, call, identifier):
         """Return a session by its uuid."""
-        return session_object(call, self._session(call, identifier))
+        return session_object(call, allowed_session(call, identifier))
 
     def getReferenceCount(self, call, identifier):
         """Return how many clients a session has."""
-        return self._session(call, identifier).references
+        return allowed_session(call, identifier).references
 
     def closeSession(self, call, given):
-        """End a session."""
-        identifier = given.uuid.val
-        if call.blitz.sessions.find(identifier) is None:
-            return -2
-        self._session(call, identifier)
-        return call.blitz.sessions.close(identifier)
+        """Take one client from a session, which ends with the last; return how many are left."""
+        return call.blitz.sessions.release(allowed_session(call, given.uuid.val).uuid, close=True)
 
     def getMyOpenSessions(self, call):
         """Return the caller's sessions."""

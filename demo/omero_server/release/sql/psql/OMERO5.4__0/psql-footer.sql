@@ -12,6 +12,11 @@ insert into experimentergroup (id, permissions, version, ldap, name)
 insert into groupexperimentermap (id, permissions, version, parent, child, owner, child_index)
     values (0, -52, 0, 0, 0, false, 0), (1, -52, 0, 1, 0, false, 1), (2, -52, 0, 2, 1, false, 0);
 
+insert into adminprivilege (value)
+    values ('Chgrp'), ('Chown'), ('DeleteFile'), ('DeleteManagedRepo'), ('DeleteOwned'), ('DeleteScriptRepo'),
+           ('ModifyGroup'), ('ModifyGroupMembership'), ('ModifyUser'), ('ReadSession'), ('Sudo'), ('WriteFile'),
+           ('WriteManagedRepo'), ('WriteOwned'), ('WriteScriptRepo');
+
 insert into eventtype (id, value)
     values (0, 'Bootstrap'), (1, 'Import'), (2, 'Internal'), (3, 'Shoola'), (4, 'User'), (5, 'Task'), (6, 'Test'),
            (7, 'Processing'), (8, 'FullText'), (9, 'Sessions');

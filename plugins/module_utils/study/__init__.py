@@ -1,0 +1,1 @@
+"""Reader of study folders in the format of the public IDR study repositories; see folder.py."""

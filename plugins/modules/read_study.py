@@ -1,0 +1,65 @@
+#!/usr/bin/python
+"""A study folder as data."""
+
+DOCUMENTATION = r"""
+module: read_study
+short_description: Read and check a study folder
+description:
+  - Reads a study in the format of the public IDR study repositories and returns what M(omero_study) puts into OMERO.
+  - Runs where the folder is, which is the controller, and needs pydantic, PyYAML and Jinja2 in the interpreter.
+  - Fails with every problem of the study at once, each with file, line and remedy. Changes nothing.
+options:
+  folder: {description: The study folder., type: path, required: true}
+"""
+
+RETURN = r"""
+folder: {description: The folder with its full path., type: str, returned: success}
+accession: {description: "The study's accession.", type: str, returned: success}
+title: {description: "The study's title.", type: str, returned: success}
+projects:
+  description: What M(omero_study) takes.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - name: idr0021-lawo-pericentriolarmaterial/experimentA
+      description: Experiment Description ...
+      annotations: [{namespace: idr.openmicroscopy.org/study/info, pairs: [[Organism, Homo sapiens]]}]
+      images: 414
+      datasets: [{name: CENT2, description: "", annotations: []}]
+problems: {description: What is wrong with the study., type: list, elements: str, returned: failure}
+"""
+
+import pathlib
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    from ansible.module_utils.study.files import StudyError
+    from ansible.module_utils.study.folder import read_study
+except ImportError as problem:
+    missing = problem
+else:
+    missing = None
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(argument_spec={"folder": {"type": "path", "required": True}}, supports_check_mode=True)
+    if missing:
+        module.fail_json(msg=f"read_study cannot run: {missing}. Install Vitrine's Python packages: scripts/deploy does.")
+    folder = pathlib.Path(module.params["folder"]).resolve()
+    try:
+        study = read_study(folder)
+    except StudyError as refusal:
+        found = refusal.problems
+        number = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        lines = "\n".join(f"  {each}" for each in found)
+        module.fail_json(
+            msg=f"The study in {folder} cannot be imported, and nothing was changed. {number}:\n{lines}", problems=found
+        )
+    module.exit_json(changed=False, folder=str(folder), **study)
+
+
+if __name__ == "__main__":
+    main()

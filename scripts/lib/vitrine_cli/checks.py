@@ -1,0 +1,349 @@
+"""scripts/test: linters, unit tests and Molecule scenarios. What it takes is described in that file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+
+import yaml
+from rich.table import Table
+
+from vitrine_cli import local, processes, screen
+from vitrine_cli.site import PROJECT, RefusedError, load_site
+
+LINTERS = {
+    "ansible-lint": ["ansible-lint", "--offline", "--strict"],
+    "yamllint": ["yamllint", "--strict", "."],
+    "ruff-check": ["ruff", "check", "--no-cache"],
+    "ruff-format": ["ruff", "format", "--no-cache", "--check"],
+}
+INVENTORIES = ["inventories/demo", "molecule/inventory"]
+LINES_SHOWN = 60
+# As Molecule says that it begins with one of its steps.
+STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
+UNIT_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?)\b")
+
+
+@dataclasses.dataclass
+class Phase:
+    """What is run at a time.
+
+    Attributes:
+        name: str.
+        kind: str: lint, unit or scenario.
+        command: list of str.
+        builds_on: list of str, scenarios without whose success it makes no sense.
+        outcome: str: passed, failed or skipped; empty before it ran.
+        passed, failed: int, how many checks it counts for.
+        seconds: float.
+        note: str, what else there is to say.
+    """
+
+    name: str
+    kind: str
+    command: list[str]
+    builds_on: list[str] = dataclasses.field(default_factory=list)
+    outcome: str = ""
+    passed: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+
+def parse(arguments):
+    """Parse the command line (list of str); returns an argparse.Namespace."""
+    parser = argparse.ArgumentParser(
+        "scripts/test",
+        usage="scripts/test [--lint] [--unit] [--scenario NAME]... [--keep-snapshots] [--list]   (--help says more)",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--lint", action="store_true")
+    parser.add_argument("--unit", action="store_true")
+    parser.add_argument("--scenario", action="append", default=[])
+    parser.add_argument("--keep-snapshots", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def scenarios(project=PROJECT):
+    """Find the scenarios.
+
+    Args:
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A dict from the names, in the order in which they run, to lists of str: the layers that each builds on.
+    """
+    layers = yaml.safe_load((project / "group_vars/all/site.yml").read_text())["layers"]
+    found = {path.parent.name: path for path in (project / "molecule").glob("*/molecule.yml")}
+    order = [name for name in layers if name in found] + sorted(found.keys() - set(layers))
+    return {name: below(name, found[name], layers) for name in order}
+
+
+def below(name, path, layers):
+    """Return the layers that a scenario builds on.
+
+    Args:
+        name: str, the scenario.
+        path: pathlib.Path of its molecule.yml.
+        layers: list of str, lowest first.
+
+    Returns:
+        A list of str.
+    """
+    if name in layers:
+        return layers[: layers.index(name)]
+    settings = yaml.safe_load(path.read_text()) or {}
+    top = settings.get("ansible", {}).get("env", {}).get("VITRINE_ON_TOP_OF")
+    return layers[: layers.index(top) + 1] if top else []
+
+
+def plan(options, known):
+    """Compose the phases that a request asks for.
+
+    Args:
+        options: argparse.Namespace, as from parse.
+        known: dict, as from scenarios.
+
+    Returns:
+        A list of Phase, in order.
+
+    Raises:
+        RefusedError: There is no such scenario.
+    """
+    for name in options.scenario:
+        if name not in known:
+            raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
+    everything = not (options.lint or options.unit or options.scenario)
+    phases = []
+    if options.lint or everything:
+        phases += [Phase(name, "lint", command) for name, command in LINTERS.items()]
+    if options.unit or everything:
+        phases.append(Phase("unit", "unit", ["pytest", "-p", "no:cacheprovider", "tests/unit"]))
+    phases += [
+        Phase(name, "scenario", ["molecule", "test", "--scenario-name", name], builds_on)
+        for name, builds_on in known.items()
+        if everything or name in options.scenario
+    ]
+    return phases
+
+
+def run_phase(phase, pass_fds=()):
+    """Run a phase, its output to reports/logs, and print its line.
+
+    Args:
+        phase: Phase; its outcome is noted in it.
+        pass_fds: iterable of int, file descriptors that programs shall hold.
+
+    Raises:
+        InterruptedRunError: A signal told us to end.
+    """
+    log = PROJECT / "reports" / "logs" / f"{phase.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+        # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
+        # Molecule names its own.
+        "ANSIBLE_INVENTORY": str(PROJECT / "inventories" / "demo"),
+        # Molecule's own choice of a folder is the same for all checkouts of this name.
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(PROJECT / ".vitrine" / "molecule" / phase.name),
+    }
+    begun = time.monotonic()
+    steps: list[tuple[str, float]] = []
+    with (
+        log.open("w") as file,
+        screen.working(phase.name) as show,
+        processes.started(
+            phase.command,
+            pass_fds,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as child,
+    ):
+        for line in child.stdout:
+            file.write(line)
+            file.flush()
+            if step := STEP.match(line):
+                steps.append((step[1], time.monotonic()))
+                show(f"{phase.name}: {step[1]}")
+        code = child.wait()
+    phase.seconds = time.monotonic() - begun
+    phase.note = describe_steps(steps, time.monotonic())
+    conclude(phase, code, log.read_text())
+    screen.show_phase(phase.name, phase.outcome, phase.seconds, phase.note)
+    if phase.outcome == "failed":
+        show_end(log)
+
+
+def describe_steps(steps, ended):
+    """Say how long Molecule's steps took.
+
+    Args:
+        steps: list of (name, time of its begin).
+        ended: float, the time when the last one ended.
+
+    Returns:
+        A str such as `create 8, converge 30`, empty without steps.
+    """
+    pairs = itertools.pairwise([*steps, ("", ended)])
+    return ", ".join(f"{name} {end - begun:.0f}" for (name, begun), (_, end) in pairs)
+
+
+def conclude(phase, code, output):
+    """Note how a phase ended.
+
+    Args:
+        phase: Phase.
+        code: int, the exit status.
+        output: str.
+    """
+    phase.outcome = "failed" if code else "passed"
+    if phase.kind == "unit":
+        last = output.strip().splitlines()[-1] if output.strip() else ""
+        counts = {word: int(number) for number, word in UNIT_SUMMARY.findall(last)}
+        phase.passed = counts.get("passed", 0)
+        phase.failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+        phase.note = last.strip("= ")
+        # Tests that were not even found must not look like success.
+        if code and not phase.failed:
+            phase.failed = 1
+    else:
+        phase.passed, phase.failed = (0, 1) if code else (1, 0)
+
+
+def show_end(log):
+    """Print the last lines of a log (pathlib.Path) and where the rest is."""
+    for line in log.read_text().splitlines()[-LINES_SHOWN:]:
+        screen.console.print(f"    | {line}", markup=False)
+    screen.console.print(f"    the whole output: {log}", markup=False)
+
+
+def run_all(phases, pass_fds=()):
+    """Run phases, except those that build on what has failed.
+
+    Args:
+        phases: list of Phase; outcomes are noted in them.
+        pass_fds: iterable of int, file descriptors that programs shall hold.
+
+    Raises:
+        InterruptedRunError: A signal told us to end.
+    """
+    broken: set[str] = set()
+    for phase in phases:
+        missing = [name for name in phase.builds_on if name in broken]
+        if missing:
+            phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
+            screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
+        else:
+            run_phase(phase, pass_fds)
+        if phase.outcome != "passed":
+            broken.add(phase.name)
+
+
+def show_recap(phases):
+    """Print a table of the phases, and as the last line how many checks passed and failed.
+
+    Args:
+        phases: list of Phase.
+
+    Returns:
+        The exit code (int).
+    """
+    table = Table("phase", "outcome", "passed", "failed", "seconds", box=None, pad_edge=False)
+    for phase in phases:
+        outcome = phase.outcome or "not run"
+        table.add_row(phase.name, outcome, str(phase.passed), str(phase.failed), f"{phase.seconds:.0f}")
+    screen.console.print()
+    screen.console.print(table)
+    passed = sum(phase.passed for phase in phases)
+    # What an interruption kept from running has not passed.
+    failed = sum(phase.failed or (not phase.outcome) for phase in phases)
+    screen.show_phase("all", "failed" if failed else "passed", time.monotonic() - screen.STARTED)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+@contextlib.contextmanager
+def hosts_of_tests(site, options):
+    """Take the test site's hosts down at the end, and its snapshots unless they shall be kept.
+
+    Args:
+        site: Site.
+        options: argparse.Namespace, as from parse.
+
+    Yields:
+        The lock's file descriptor (int).
+    """
+    with processes.lock(site, "scripts/test") as descriptor:
+        try:
+            processes.need("containers", "browser")
+            yield descriptor
+        finally:
+            begun = time.monotonic()
+            if local.remains(site):
+                log = PROJECT / "reports" / "logs" / "clean-up.log"
+                log.parent.mkdir(parents=True, exist_ok=True)
+                command = ["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"]
+                with log.open("w") as file, processes.started(command, stdout=file, stderr=file) as child:
+                    child.wait()
+            local.end_connections(site)
+            if not options.keep_snapshots:
+                local.remove_snapshots(site)
+            local.tidy(site)
+            left = local.remains(site)
+            screen.show_phase("clean-up", "failed" if left else "done", time.monotonic() - begun, ", ".join(left))
+
+
+def main(arguments):
+    """Carry out a request.
+
+    Args:
+        arguments: list of str, the command line.
+
+    Returns:
+        The exit code (int).
+    """
+    processes.catch_signals()
+    options = parse(arguments)
+    phases: list[Phase] = []
+    try:
+        phases = plan(options, scenarios())
+        if options.list:
+            for phase in phases:
+                print(phase.name)
+            return 0
+        screen.show_setup()
+        if any(phase.kind == "scenario" for phase in phases):
+            if os.geteuid() != 0:
+                raise RefusedError(
+                    "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
+                )
+            with hosts_of_tests(load_site(INVENTORIES), options) as descriptor:
+                run_all(phases, [descriptor])
+        else:
+            run_all(phases)
+    except RefusedError as problem:
+        screen.complain(problem)
+        return 2
+    except processes.InterruptedRunError as interruption:
+        screen.complain(f"Ended by {interruption}.")
+        show_recap(phases)
+        return 128 + interruption.number
+    return show_recap(phases)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,330 @@
+"""JupyterHub as its users see it, through the site's proxy, and what must stay closed to them and to everyone."""
+
+import contextlib
+import json
+import pathlib
+import secrets
+import ssl
+import time
+import urllib.parse
+
+import pytest
+import requests
+import urllib3
+import websocket
+from conftest import can_connect
+
+testinfra_hosts = ["ansible://jupyterhub"]
+# The host for the report's sake: several checks only ask from the controller.
+pytestmark = [pytest.mark.unit("jupyterhub"), pytest.mark.usefixtures("host")]
+
+SERVICES = ["jupyterhub", "jupyterhub-proxy", "jupyterhub-idle-culler"]
+
+
+class Client:
+    """A browser of the hub: one user's cookies, nothing else."""
+
+    def __init__(self, url, user):
+        """Take the hub's address, with a slash at the end, and the user's name."""
+        self.url = url
+        self.user = user
+        self.session = requests.Session()
+        # Whose certificate it is, is the proxy's gate's to ask; nor has the controller's own way out to do with it.
+        self.session.verify = False
+        self.session.trust_env = False
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def call(self, method, path, **options):
+        """Send a request as the hub's pages do, with the token against cross-site requests; returns the response."""
+        url = self.url + path
+        # The hub and each server have a token of their own; the one with the longest path is the nearest.
+        tokens = [
+            cookie for cookie in self.session.cookies if cookie.name == "_xsrf" and url.partition(cookie.path)[1]
+        ]
+        headers = {"Referer": self.url}
+        if tokens:
+            headers["X-XSRFToken"] = max(tokens, key=lambda cookie: len(cookie.path)).value
+        return self.session.request(method, url, headers=headers, timeout=30, **options)
+
+    def log_in(self, password):
+        """Fill in the login form; returns the response to it."""
+        self.call("GET", "hub/login")
+        return self.call(
+            "POST", "hub/login", data={"username": self.user, "password": password}, allow_redirects=False
+        )
+
+    def servers(self):
+        """Return the user's servers as the hub knows them: a dict, empty when none runs."""
+        return self.call("GET", f"hub/api/users/{self.user}").json()["servers"]
+
+    def start(self):
+        """Start the user's server and wait until it is ready."""
+        answer = self.call("POST", f"hub/api/users/{self.user}/server")
+        # 400: one runs already, left by a gate that was interrupted.
+        assert answer.status_code in (201, 202, 400), f"{answer.status_code}: {answer.text[:200]}"
+        wait_for(lambda: self.servers().get("", {}).get("ready"), f"{self.user}'s server did not become ready")
+
+    def stop(self):
+        """Stop the user's server and wait until it is gone."""
+        answer = self.call("DELETE", f"hub/api/users/{self.user}/server")
+        assert answer.status_code in (202, 204), f"{answer.status_code}: {answer.text[:200]}"
+        wait_for(lambda: not self.servers(), f"{self.user}'s server did not stop")
+
+    def compute(self, code):
+        """Run a cell in a kernel of the user's server; returns what it printed."""
+        kernel = self.call("POST", f"user/{self.user}/api/kernels")
+        assert kernel.status_code == 201, f"no kernel: {kernel.status_code} {kernel.text[:200]}"
+        path = f"user/{self.user}/api/kernels/{kernel.json()['id']}"
+        try:
+            return self._run_cell(path, code)
+        finally:
+            self.call("DELETE", path)
+
+    def _run_cell(self, path, code):
+        url = self.url + path + "/channels"
+        request = requests.Request("GET", url)
+        header = requests.cookies.get_cookie_header(self.session.cookies, request.prepare())
+        connection = websocket.create_connection(
+            url.replace("https://", "wss://", 1),
+            cookie=header,
+            origin="https://" + urllib.parse.urlsplit(url).netloc,
+            http_no_proxy=["*"],
+            sslopt={"cert_reqs": ssl.CERT_NONE, "check_hostname": False},
+            timeout=20,
+        )
+        with contextlib.closing(connection):
+            message = {
+                "header": {
+                    "msg_id": secrets.token_hex(16),
+                    "msg_type": "execute_request",
+                    "session": secrets.token_hex(16),
+                    "username": self.user,
+                    "version": "5.3",
+                },
+                "parent_header": {},
+                "metadata": {},
+                "channel": "shell",
+                "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+            }
+            connection.send(json.dumps(message))
+            printed = ""
+            while True:
+                answer = json.loads(connection.recv())
+                if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                    continue
+                content = answer["content"]
+                if answer["msg_type"] == "stream":
+                    printed += content["text"]
+                elif answer["msg_type"] == "error":
+                    pytest.fail(f"the cell failed: {content['ename']}: {content['evalue']}")
+                elif answer["msg_type"] == "status" and content["execution_state"] == "idle":
+                    return printed
+
+
+def wait_for(condition, otherwise, seconds=30):
+    """Ask until a condition holds; fail, saying `otherwise`, when it does not within some seconds."""
+    for _ in range(seconds * 5):
+        if condition():
+            return
+        time.sleep(0.2)
+    pytest.fail(otherwise)
+
+
+@pytest.fixture(scope="module")
+def settings(host):
+    """Return the variables that the run has for the host."""
+    return host.ansible.get_variables()
+
+
+@pytest.fixture(scope="module")
+def client(settings):
+    """Return a function that makes a client for one of the gate's two accounts, and its password."""
+    users = settings["jupyterhub_gate_users"]
+    if not users:
+        pytest.skip("jupyterhub_gate_users is empty: nobody to log in as")
+
+    def make(number):
+        folder = pathlib.Path(settings["jupyterhub_passwords_dir"])
+        return Client(settings["site_jupyterhub_url"], users[number]), (folder / users[number]).read_text().strip()
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def running(client):
+    """Return both accounts' clients, logged in, each with a server; the servers are gone afterwards."""
+    clients = []
+    try:
+        for number in (0, 1):
+            user, password = client(number)
+            answer = user.log_in(password)
+            assert answer.status_code == 302, f"{user.user} could not log in: {answer.status_code}"
+            clients.append(user)
+        for user in clients:
+            user.start()
+        yield clients
+    finally:
+        for user in clients:
+            if user.servers():
+                user.stop()
+
+
+@pytest.fixture(scope="module")
+def unit(host):
+    """Return a function from a user's name to the properties of the systemd service that is that user's server."""
+
+    def properties(name):
+        lines = host.check_output("systemctl show jupyter-%s-singleuser.service", name).splitlines()
+        return dict(line.partition("=")[::2] for line in lines)
+
+    return properties
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_starts_at_boot(host, service):
+    """The service {service} runs and starts at boot."""
+    assert host.service(service).is_running, "it does not run"
+    assert host.service(service).is_enabled
+
+
+def test_wrong_password(host, client):
+    """A wrong password is refused, and counted against the account until a right one."""
+    user, password = client(0)
+    answer = user.log_in("wrong")
+    assert answer.status_code == 403, f"the hub answered {answer.status_code}"
+    assert user.call("GET", "hub/api/user").status_code in (401, 403), "yet the hub let it in"
+    count = ["faillock --dir /run/jupyterhub/faillock --user %s | grep --count ' V$'", user.user]
+    assert host.run(*count).stdout.strip() != "0", "nothing was counted"
+    assert user.log_in(password).status_code == 302, "the right password was refused as well"
+    assert host.run(*count).stdout.strip() == "0", "the right password did not clear the count"
+
+
+def test_no_account_for_others(client):
+    """Nobody can sign up, and an account of the host that is not a user of the hub cannot log in."""
+    user, _ = client(0)
+    assert user.call("GET", "hub/signup").status_code in (403, 404)
+    user.user = "root"
+    assert user.log_in("").status_code == 403
+
+
+def test_computes(running):
+    """A user logs in over HTTPS, gets JupyterLab, and a cell computes."""
+    visitor = running[0]
+    page = visitor.call("GET", f"user/{visitor.user}/lab")
+    assert page.status_code == 200, f"JupyterLab's page: {page.status_code}"
+    assert "jupyter-config-data" in page.text, "the page is not JupyterLab's"
+    printed = visitor.compute("print(6 * 7)")
+    assert printed.strip() == "42", f"6 * 7 printed {printed!r}"
+
+
+def test_not_as_root(host, running, unit):
+    """A user's server runs under the user's own account, with no way to root."""
+    for user in running:
+        properties = unit(user.user)
+        seen = host.check_output("ps --no-headers -o user:32 -p %s", properties["MainPID"]).strip()
+        assert seen == user.user, f"{user.user}'s server runs as {seen}"
+        assert properties["NoNewPrivileges"] == "yes"
+        assert properties["CapabilityBoundingSet"] == ""
+
+
+def test_limits(host, settings, running, unit):
+    """A user's server has a limit of memory and of processor time."""
+    properties = unit(running[0].user)
+    assert properties["MemoryMax"].isdigit(), f"MemoryMax is {properties['MemoryMax']}"
+    assert properties["CPUQuotaPerSecUSec"] != "infinity", "no limit of processor time"
+    # Where systemd has the memory controller, what the kernel enforces.
+    limit = host.file(f"/sys/fs/cgroup{properties['ControlGroup']}/memory.max")
+    if limit.exists:
+        assert limit.content_string.strip() == properties["MemoryMax"]
+
+
+def test_others_servers(running):
+    """A user's browser does not get at another's server, nor stop it."""
+    visitor, neighbour = running
+    for path in (f"user/{neighbour.user}/lab", f"user/{neighbour.user}/api/contents"):
+        answer = visitor.call("GET", path)
+        assert answer.status_code in (403, 404), f"{path}: {answer.status_code}"
+    answer = visitor.call("DELETE", f"hub/api/users/{neighbour.user}/server")
+    assert answer.status_code in (403, 404), f"stopping it: {answer.status_code}"
+    assert neighbour.servers(), "it was stopped"
+
+
+def test_others_files(running, settings):
+    """A user's code reads neither another's home nor the hub's database, tokens and environment."""
+    visitor, neighbour = running
+    visitor.call("GET", f"user/{visitor.user}/lab")
+    code = f"""
+import os, pathlib
+me = pathlib.Path.home()
+state = me.parent.parent / "hub"
+for path in [me.parent / "{neighbour.user}", state, state / "jupyterhub.sqlite", "/etc/jupyterhub/proxy.env", "/etc/shadow"]:
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path).close()
+        print("read", path)
+    except PermissionError:
+        print("denied", path)
+try:
+    (me.parent.parent / "written").touch()
+    print("read, and written to,", me.parent.parent)
+except OSError:
+    print("denied writing")
+"""
+    printed = visitor.compute(code).splitlines()
+    assert len(printed) == 6, printed
+    assert not [line for line in printed if not line.startswith("denied")], printed
+
+
+def test_others_ports(running, unit):
+    """A user's code gets no answer from another's server, the proxy's or the hub's API without their tokens."""
+    visitor, neighbour = running
+    visitor.call("GET", f"user/{visitor.user}/lab")
+    port = unit(neighbour.user)["ExecStart"].partition("--port=")[2].split()[0]
+    assert port.isdigit(), "the neighbour's server tells no port"
+    code = f"""
+import urllib.request, urllib.error
+for url in ["http://127.0.0.1:{port}/jupyter/user/{neighbour.user}/api/contents",
+            "http://127.0.0.1:8001/api/routes", "http://127.0.0.1:8081/jupyter/hub/api/users"]:
+    try:
+        print(urllib.request.urlopen(url, timeout=5).status, url)
+    except urllib.error.HTTPError as error:
+        print(error.code, url)
+"""
+    printed = visitor.compute(code).splitlines()
+    assert [line[:3] for line in printed] == ["403"] * 3, printed
+
+
+def test_listens(host, variables):
+    """Nothing but what the group model names listens on an address that others can reach."""
+    named = [
+        service["port"]
+        for service in variables["network_services"].values()
+        if variables["inventory_hostname"] in variables["groups"][service["group"]]
+    ]
+    hub = variables["network_services"]["jupyterhub"]["port"]
+    seen = [line.split()[3] for line in host.check_output("ss --no-header --listening --tcp --numeric").splitlines()]
+    assert f"{variables['internal_address']}:{hub}" in seen, f"the proxy does not listen on port {hub}"
+    for address, _, port in (entry.rpartition(":") for entry in seen):
+        if int(port) == hub:
+            assert address == variables["internal_address"], f"port {port} is open on {address}"
+        elif int(port) not in named:
+            assert address.startswith(("127.", "[::1]")), f"port {port} is open on {address}"
+
+
+def test_door(variables, reach, outsiders):
+    """The site's proxy gets at the hub's port, the other hosts do not."""
+    address, port = variables["internal_address"], variables["network_services"]["jupyterhub"]["port"]
+    for name in variables["groups"]["proxy"]:
+        assert can_connect(reach(name), address, port), f"{name} did not reach port {port}"
+    others = outsiders("proxy", "jupyterhub")
+    if not others:
+        pytest.skip("no host of the site is outside of both groups")
+    assert not can_connect(reach(others[0]), address, port, 1), f"{others[0]} reached port {port}"
+
+
+def test_servers_stop(host, running, unit):
+    """A user stops the server, and its processes are gone."""
+    visitor = running[0]
+    assert visitor.servers(), "no server to stop"
+    visitor.stop()
+    assert unit(visitor.user)["ActiveState"] in ("inactive", "failed"), "its service still runs"
+    assert host.run("pgrep --uid %s", visitor.user).stdout == "", "processes of the user are left"

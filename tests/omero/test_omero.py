@@ -1,0 +1,121 @@
+"""OMERO.server as its clients, and everyone else, sees it."""
+
+import pytest
+from conftest import can_connect, run_with_input
+
+testinfra_hosts = ["ansible://omero"]
+pytestmark = pytest.mark.unit("omero-server")
+
+DATA = "/srv/omero"
+HOME = "/opt/omero/server/OMERO.server"
+
+
+@pytest.fixture
+def client(variables, reach):
+    """Return another host, one with the omero command line."""
+    names = [name for name in variables["groups"]["omero_client"] if name != variables["inventory_hostname"]]
+    if not names:
+        pytest.skip("the site has no other host with the omero command line")
+    return reach(names[0])
+
+
+@pytest.fixture
+def login(client, variables):
+    """Return a function that logs in from another host and out again; the password goes by standard input."""
+
+    def attempt(user, password):
+        server, port = variables["inventory_hostname"], variables["network_services"]["omero"]["port"]
+        omero = "runuser --user=nobody --preserve-environment -- omero"
+        script = "; ".join(
+            [
+                "set -e",
+                "OMERO_USERDIR=$(mktemp --directory)",
+                "trap 'rm -r $OMERO_USERDIR' EXIT",
+                "chown nobody $OMERO_USERDIR",
+                "OMERO_PASSWORD=$(cat)",
+                "export OMERO_PASSWORD OMERO_USERDIR",
+                f"{omero} login --quiet --server {server} --port {port} --user {user}",
+                f"{omero} sessions who",
+                f"{omero} logout",
+            ]
+        )
+        return run_with_input(client, script, password)
+
+    return attempt
+
+
+def test_starts_at_boot(host):
+    """OMERO.server runs, starts at boot, and refuses to start without its volume."""
+    service = host.service("omero-server")
+    assert service.is_running, "it does not run"
+    assert service.is_enabled
+    assert f"AssertPathIsMountPoint={DATA}" in host.check_output("systemctl cat omero-server")
+    assert host.run("mountpoint --quiet %s", DATA).rc == 0, f"{DATA} is not a mount point"
+
+
+def test_login(login, variables):
+    """A user logs in over TLS from another host, and out again."""
+    seen = login(variables["omero_public_user"], variables["omero_public_password"])
+    assert seen.returncode == 0, (seen.stderr or seen.stdout).strip()
+    assert variables["omero_public_user"] in seen.stdout
+
+
+def test_administrator(login, variables):
+    """OMERO's administrator has the generated password."""
+    seen = login("root", variables["omero_root_password"])
+    assert seen.returncode == 0, (seen.stderr or seen.stdout).strip()
+
+
+def test_wrong_password(login, variables):
+    """A wrong password is refused."""
+    seen = login(variables["omero_public_user"], "wrong")
+    assert seen.returncode != 0, "the server took it"
+    assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
+
+
+def test_no_default_password(login):
+    """OMERO's well-known default password is refused."""
+    seen = login("root", "omero")
+    assert seen.returncode != 0, "the server took it"
+    assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
+
+
+def test_certificate(host, client, variables):
+    """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
+    server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
+    code = f"import ssl; print(ssl.get_server_certificate(({server!r}, {port})))"
+    shown = client.check_output("python3 -c %s", code)
+    assert shown.strip() == host.file("/opt/omero/server/certificates/server.pem").content_string.strip()
+    anonymous = f"openssl s_client -connect {server}:{port} -tls1_2 -cipher aNULL:@SECLEVEL=0 < /dev/null"
+    assert client.run(anonymous).rc != 0, "it took an anonymous cipher"
+
+
+def test_without_tls(client, variables):
+    """The port without TLS is out of reach."""
+    assert not can_connect(client, variables["internal_address"], 4063, 1), "port 4063 answers"
+
+
+def test_other_hosts(variables, outsiders, reach):
+    """Hosts that the group model does not name do not reach OMERO.server."""
+    service = variables["network_services"]["omero"]
+    names = [name for name in outsiders(*service["clients"]) if name != variables["inventory_hostname"]]
+    assert names, "no other host to try from"
+    for name in names:
+        assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
+
+
+def test_least_privilege(host, variables):
+    """The server runs as its own user, and others on the host cannot read its secrets."""
+    user = variables["omero_system_user"]
+    owners = set(host.check_output("ps -o user= -C icegridnode,glacier2router | sort -u").split())
+    assert owners == {user}, f"it runs as {owners}"
+    for path in (f"{HOME}/etc/grid/config.xml", "/opt/omero/server/certificates/server.p12"):
+        assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
+    assert host.file("/opt/omero/server/config/10-vitrine.omero").mode & 0o007 == 0
+
+
+def test_release(host):
+    """OMERO.server is a release unpacked beside others, and not writable for the user that runs it."""
+    assert host.file(HOME).is_symlink
+    writable = host.check_output(f"runuser --user=omero-server -- find {HOME}/lib {HOME}/sql -writable ! -type l")
+    assert writable == "", f"writable: {writable}"

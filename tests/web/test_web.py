@@ -1,0 +1,99 @@
+"""OMERO.web as the proxy sees it, which is what a visitor will see."""
+
+import json
+
+import pytest
+from conftest import can_connect, fetch
+
+testinfra_hosts = ["ansible://web"]
+pytestmark = pytest.mark.unit("omero-web")
+
+
+@pytest.fixture
+def ask(variables, reach):
+    """Return a function that asks OMERO.web for a path from the proxy."""
+    proxy = reach(variables["groups"]["proxy"][0])
+    address, port = variables["internal_address"], variables["network_services"]["web"]["port"]
+    return lambda path, **more: fetch(proxy, address, port, path, headers={"X-Forwarded-Proto": "https"}, **more)
+
+
+@pytest.mark.parametrize("name", ["omero-web", "redis-server", "nginx"])
+def test_starts_at_boot(host, name):
+    """{name} runs and starts at boot."""
+    service = host.service(name)
+    assert service.is_running, f"{name} does not run"
+    assert service.is_enabled
+
+
+def test_public_page(ask):
+    """A visitor who has not logged in sees the web client."""
+    seen = ask("/webclient/")
+    assert seen.status == 200, f"{seen.status} {seen.headers.get('location', '')}"
+    assert "dataTree" in seen.body, "the page has no tree"
+
+
+def test_projects(ask):
+    """The public API answers with the projects, as JSON."""
+    seen = ask("/api/v0/m/projects/")
+    assert seen.status == 200, f"{seen.status}: {seen.body[:200]}"
+    answer = json.loads(seen.body)
+    assert isinstance(answer["data"], list)
+    assert answer["meta"]["totalCount"] >= len(answer["data"])
+
+
+def test_static_files(ask):
+    """Static files come with their type."""
+    seen = ask("/static/webclient/javascript/ome.tree.js")
+    assert seen.status == 200, seen.status
+    assert "javascript" in seen.headers["content-type"], seen.headers["content-type"]
+    assert len(seen.body) > 1000
+
+
+@pytest.mark.parametrize("path", ["/webadmin/", "/webclient/script_ui/1/", "/webgateway/archived_files/download/1/"])
+def test_outside_of_the_filter(ask, path):
+    """A page outside of the public filter, {path}, asks for a login."""
+    seen = ask(path)
+    assert seen.status == 302, f"{seen.status}: {seen.body[:100]}"
+    assert "/login/" in seen.headers["location"], seen.headers["location"]
+
+
+def test_read_only(ask):
+    """A visitor can change nothing: writing asks for a login or is forbidden."""
+    seen = ask("/api/v0/m/save/", method="POST")
+    assert seen.status in (302, 403), f"{seen.status}: {seen.body[:200]}"
+
+
+def test_session_cookie(ask):
+    """The session cookie goes over HTTPS alone, and scripts cannot read it."""
+    cookie = ask("/webclient/").headers.get("set-cookie", "")
+    if "sessionid" in cookie:
+        assert "Secure" in cookie, cookie
+        assert "HttpOnly" in cookie, cookie
+    else:
+        pytest.fail("no session cookie was set, so that nothing was seen")
+
+
+def test_session_store(host):
+    """The session store is for this host alone, and wants a password."""
+    listening = host.check_output("ss --no-header --listening --tcp --numeric 'sport = 6379'")
+    addresses = {line.split()[3] for line in listening.splitlines()}
+    assert addresses == {"127.0.0.1:6379"}, f"it listens on {addresses}"
+    assert "NOAUTH" in host.check_output("redis-cli -h 127.0.0.1 ping 2>&1"), "it takes anyone"
+
+
+def test_other_hosts(variables, outsiders, reach):
+    """Nobody but the proxy reaches OMERO.web, and nobody at all its gunicorn."""
+    service = variables["network_services"]["web"]
+    names = [name for name in outsiders(*service["clients"]) if name != variables["inventory_hostname"]]
+    assert names, "no other host to try from"
+    for name in names:
+        assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
+    proxy = reach(variables["groups"]["proxy"][0])
+    assert not can_connect(proxy, variables["internal_address"], 4080, 1), "the proxy reached gunicorn"
+
+
+def test_secrets(host):
+    """Others on the host cannot read OMERO.web's passwords."""
+    for path in ("/opt/omero/web/OMERO.web/etc/grid/config.xml", "/opt/omero/web/config/10-vitrine.omero"):
+        assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
+    assert host.file("/etc/redis/vitrine.conf").mode & 0o007 == 0
