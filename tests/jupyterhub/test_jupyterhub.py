@@ -1,5 +1,6 @@
 """JupyterHub as its users see it, through the site's proxy, and what must stay closed to them and to everyone."""
 
+import concurrent.futures
 import contextlib
 import json
 import pathlib
@@ -28,6 +29,8 @@ class Client:
         """Take the hub's address, with a slash at the end, and the user's name."""
         self.url = url
         self.user = user
+        self.kernel = ""
+        self.page = None
         self.session = requests.Session()
         # Whose certificate it is, is the proxy's gate's to ask; nor has the controller's own way out to do with it.
         self.session.verify = False
@@ -71,17 +74,12 @@ class Client:
         wait_for(lambda: not self.servers(), f"{self.user}'s server did not stop")
 
     def compute(self, code):
-        """Run a cell in a kernel of the user's server; returns what it printed."""
-        kernel = self.call("POST", f"user/{self.user}/api/kernels")
-        assert kernel.status_code == 201, f"no kernel: {kernel.status_code} {kernel.text[:200]}"
-        path = f"user/{self.user}/api/kernels/{kernel.json()['id']}"
-        try:
-            return self._run_cell(path, code)
-        finally:
-            self.call("DELETE", path)
-
-    def _run_cell(self, path, code):
-        url = self.url + path + "/channels"
+        """Run a cell in the kernel of the user's server, which goes with it; returns what the cell printed."""
+        if not self.kernel:
+            answer = self.call("POST", f"user/{self.user}/api/kernels")
+            assert answer.status_code == 201, f"no kernel: {answer.status_code} {answer.text[:200]}"
+            self.kernel = answer.json()["id"]
+        url = f"{self.url}user/{self.user}/api/kernels/{self.kernel}/channels"
         request = requests.Request("GET", url)
         header = requests.cookies.get_cookie_header(self.session.cookies, request.prepare())
         connection = websocket.create_connection(
@@ -121,13 +119,25 @@ class Client:
                     return printed
 
 
-def wait_for(condition, otherwise, seconds=30):
+def wait_for(condition, otherwise, seconds=60):
     """Ask until a condition holds; fail, saying `otherwise`, when it does not within some seconds."""
-    for _ in range(seconds * 5):
+    for _ in range(seconds * 2):
         if condition():
             return
-        time.sleep(0.2)
+        time.sleep(0.5)
     pytest.fail(otherwise)
+
+
+def together(action, clients):
+    """Call a method of each client at once, and wait for all: starting and stopping is mostly waiting."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for done in [pool.submit(action, client) for client in clients]:
+            done.result()
+
+
+def listeners(host):
+    """Return the lines in which ss tells what listens on the host's TCP ports, and under which account."""
+    return host.check_output("ss --no-header --listening --tcp --numeric --extended").splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +162,7 @@ def client(settings):
 
 @pytest.fixture(scope="module")
 def running(client):
-    """Return both accounts' clients, logged in, each with a server; the servers are gone afterwards."""
+    """Return both accounts' clients, logged in at a server each; the servers are gone afterwards."""
     clients = []
     try:
         for number in (0, 1):
@@ -160,13 +170,13 @@ def running(client):
             answer = user.log_in(password)
             assert answer.status_code == 302, f"{user.user} could not log in: {answer.status_code}"
             clients.append(user)
+        together(Client.start, clients)
+        # The server, too, wants to know who comes: its page has the browser logged in.
         for user in clients:
-            user.start()
+            user.page = user.call("GET", f"user/{user.user}/lab")
         yield clients
     finally:
-        for user in clients:
-            if user.servers():
-                user.stop()
+        together(Client.stop, [user for user in clients if user.servers()])
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +220,8 @@ def test_no_account_for_others(client):
 def test_computes(running):
     """A user logs in over HTTPS, gets JupyterLab, and a cell computes."""
     visitor = running[0]
-    page = visitor.call("GET", f"user/{visitor.user}/lab")
-    assert page.status_code == 200, f"JupyterLab's page: {page.status_code}"
-    assert "jupyter-config-data" in page.text, "the page is not JupyterLab's"
+    assert visitor.page.status_code == 200, f"JupyterLab's page: {visitor.page.status_code}"
+    assert "jupyter-config-data" in visitor.page.text, "the page is not JupyterLab's"
     printed = visitor.compute("print(6 * 7)")
     assert printed.strip() == "42", f"6 * 7 printed {printed!r}"
 
@@ -220,11 +229,12 @@ def test_computes(running):
 def test_not_as_root(host, running, unit):
     """A user's server runs under the user's own account, with no way to root."""
     for user in running:
-        properties = unit(user.user)
-        seen = host.check_output("ps --no-headers -o user:32 -p %s", properties["MainPID"]).strip()
+        process = unit(user.user)["MainPID"]
+        seen = host.check_output("ps --no-headers -o user:32 -p %s", process).strip()
         assert seen == user.user, f"{user.user}'s server runs as {seen}"
-        assert properties["NoNewPrivileges"] == "yes"
-        assert properties["CapabilityBoundingSet"] == ""
+        status = dict(line.split(":\t", 1) for line in host.check_output(f"cat /proc/{process}/status").splitlines())
+        assert status["NoNewPrivs"] == "1", "it may get privileges from a set-user-ID program"
+        assert int(status["CapBnd"], 16) == 0, f"it may have the capabilities {status['CapBnd']}"
 
 
 def test_limits(host, settings, running, unit):
@@ -252,7 +262,6 @@ def test_others_servers(running):
 def test_others_files(running, settings):
     """A user's code reads neither another's home nor the hub's database, tokens and environment."""
     visitor, neighbour = running
-    visitor.call("GET", f"user/{visitor.user}/lab")
     code = f"""
 import os, pathlib
 me = pathlib.Path.home()
@@ -274,15 +283,16 @@ except OSError:
     assert not [line for line in printed if not line.startswith("denied")], printed
 
 
-def test_others_ports(running, unit):
+def test_others_ports(host, running):
     """A user's code gets no answer from another's server, the proxy's or the hub's API without their tokens."""
     visitor, neighbour = running
     visitor.call("GET", f"user/{visitor.user}/lab")
-    port = unit(neighbour.user)["ExecStart"].partition("--port=")[2].split()[0]
-    assert port.isdigit(), "the neighbour's server tells no port"
+    owner = f"uid:{host.user(neighbour.user).uid}"
+    ports = [line.split()[3].rpartition(":")[2] for line in listeners(host) if owner in line.split()]
+    assert len(ports) == 1, f"the neighbour's server listens on {ports}"
     code = f"""
 import urllib.request, urllib.error
-for url in ["http://127.0.0.1:{port}/jupyter/user/{neighbour.user}/api/contents",
+for url in ["http://127.0.0.1:{ports[0]}/jupyter/user/{neighbour.user}/api/contents",
             "http://127.0.0.1:8001/api/routes", "http://127.0.0.1:8081/jupyter/hub/api/users"]:
     try:
         print(urllib.request.urlopen(url, timeout=5).status, url)
@@ -301,7 +311,7 @@ def test_listens(host, variables):
         if variables["inventory_hostname"] in variables["groups"][service["group"]]
     ]
     hub = variables["network_services"]["jupyterhub"]["port"]
-    seen = [line.split()[3] for line in host.check_output("ss --no-header --listening --tcp --numeric").splitlines()]
+    seen = [line.split()[3] for line in listeners(host)]
     assert f"{variables['internal_address']}:{hub}" in seen, f"the proxy does not listen on port {hub}"
     for address, _, port in (entry.rpartition(":") for entry in seen):
         if int(port) == hub:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -71,11 +72,43 @@ def find_inventory(wanted, project=PROJECT):
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
 
 
-def load_site(sources):
-    """Read a site's inventory.
+@functools.cache
+def prepare_ansible():
+    """Make Ansible usable from Python; once, before anything else of it is imported."""
+    os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
+    from ansible.plugins.loader import init_plugin_loader
+
+    init_plugin_loader()
+
+
+def read_inventory(sources):
+    """Read an inventory as a run does.
 
     Args:
         sources: list of str, inventory paths, absolute or relative to the checkout; a later one is stronger.
+
+    Returns:
+        A tuple of Ansible's InventoryManager, VariableManager and DataLoader.
+
+    Raises:
+        AnsibleError: Ansible cannot read it.
+    """
+    prepare_ansible()
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    loader.set_basedir(str(PROJECT / "playbooks"))  # beside group_vars, as in a run
+    inventory = InventoryManager(loader=loader, sources=[str(PROJECT / source) for source in sources])
+    return inventory, VariableManager(loader=loader, inventory=inventory), loader
+
+
+def load_site(sources):
+    """Learn about a site from its inventory.
+
+    Args:
+        sources: list of str, as for read_inventory.
 
     Returns:
         A Site.
@@ -83,21 +116,12 @@ def load_site(sources):
     Raises:
         RefusedError: Ansible cannot read it, or it says something impossible.
     """
-    # Both before the import: Ansible reads its configuration once.
-    os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
+    prepare_ansible()
     from ansible.errors import AnsibleError
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar
-    from ansible.vars.manager import VariableManager
 
-    init_plugin_loader()
-    loader = DataLoader()
-    loader.set_basedir(str(PROJECT / "playbooks"))  # beside group_vars, as in a run
     try:
-        inventory = InventoryManager(loader=loader, sources=[str(PROJECT / source) for source in sources])
-        manager = VariableManager(loader=loader, inventory=inventory)
+        inventory, manager, loader = read_inventory(sources)
         hosts = inventory.groups["hosts"].get_hosts() if "hosts" in inventory.groups else []
         values = manager.get_vars(host=hosts[0] if hosts else inventory.get_host("localhost"))
         # A site without a host has no folder of its inventory to be named after.

@@ -1,4 +1,4 @@
-"""From an Ice operation to a method of a service: one session, one transaction, one log line when it is refused."""
+"""From an Ice operation to a method of a service: one session, one transaction, a log line when refused."""
 
 import logging
 from contextlib import ExitStack
@@ -28,6 +28,7 @@ class Call:
     """
 
     def __init__(self, blitz, session, ice_context, stack):
+        """Take what the servant knows; `stack` ends the transaction."""
         self.blitz = blitz
         self.session = session
         self.ice_context = ice_context

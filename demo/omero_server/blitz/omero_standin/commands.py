@@ -22,6 +22,7 @@ class Handle(omero.cmd.Handle):
     """A request that is done."""
 
     def __init__(self, session, name, request, response):
+        """Take the request and its response."""
         self.session = session
         self.name = name
         self.request = request
@@ -69,9 +70,7 @@ def submit(call, request):
         response = _answer(call, request)
     except Refusal as refusal:
         log.info("%s refused: %s", type(request).__name__, refusal)
-        response = omero.cmd.ERR(
-            category=request.ice_id(), name=refusal.ice_name, parameters={"message": str(refusal)}
-        )
+        response = omero.cmd.ERR(category=request.ice_id(), name=refusal.ice_name, parameters={"message": str(refusal)})
     name = f"handle-{uuid.uuid4()}"
     call.session.handles[name] = Handle(call.session, name, request, response)
     return omero.cmd.HandlePrx.uncheckedCast(call.blitz.proxy(name, call.session.uuid))

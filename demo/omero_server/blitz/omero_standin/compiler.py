@@ -1,7 +1,7 @@
 """From a parsed HQL query to SQL that returns only what the caller may see.
 
-Every entity that a query names, in joins and subqueries too, carries the condition of permissions.readable. Entities,
-attributes and forms that schema.py and hql.py do not know are refused.
+Every entity that a query names, in joins and subqueries too, carries the condition of permissions.readable.
+Entities, attributes and forms that schema.py and hql.py do not know are refused.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ class Output:
 
     Attributes:
         name: str or None, its alias.
-        kind: str, `entity` (then `slot` says where), `permissions` of an entity, `group permissions` (one column)
-            or a scalar's kind, `class` for the mark of an annotation's class, `None` for whatever PostgreSQL returns.
+        kind: str, `entity`, `permissions` of an entity, `group permissions`, `class` for the mark of an
+            annotation's class, a scalar's kind, or None for whatever PostgreSQL returns.
         position: int, the column of a scalar or the number of the slot.
     """
 
@@ -415,7 +415,10 @@ class _Compiler:
     def collection_order(self, fetch, identifier):
         """Return the sort key of a fetched collection: a user's default group is the first of their groups."""
         attribute = fetch.attribute
-        if attribute.kind == "many" and (attribute.target, attribute.column) == ("GroupExperimenterMap", "child"):
+        if attribute.kind == "many" and (attribute.target, attribute.column) == (
+            "GroupExperimenterMap",
+            "child",
+        ):
             return identifier.replace('"id"', "child_index")
         return identifier
 

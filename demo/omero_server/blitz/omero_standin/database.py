@@ -24,11 +24,11 @@ class Database:
     """
 
     def __init__(self, settings):
+        """Prepare the pool; open() connects."""
         self.read_only = is_read_only(settings, "db")
         self.wanted = (settings["omero.db.version"], int(settings["omero.db.patch"]))
-        self.where = "{omero.db.user}@{omero.db.host}:{omero.db.port}/{omero.db.name}".replace(".", "_").format(
-            **{name.replace(".", "_"): value for name, value in settings.items()}
-        )
+        user, host, port, name = (settings[f"omero.db.{key}"] for key in ("user", "host", "port", "name"))
+        self.where = f"{user}@{host}:{port}/{name}"
         size = int(settings["omero.db.poolsize"])
         self.pool = ConnectionPool(
             kwargs={
@@ -60,7 +60,7 @@ class Database:
                     "select currentversion, currentpatch from dbpatch order by id desc limit 1"
                 ).fetchone()
         except psycopg.errors.UndefinedTable:
-            raise Unusable(f"{self.where} has no OMERO schema: load the output of `omero db script` first") from None
+            raise Unusable(f"{self.where} has no OMERO schema: load what `omero db script` writes") from None
         except psycopg.Error as error:
             raise Unusable(f"cannot use the database {self.where}: {str(error).strip()}") from None
         if row != self.wanted:

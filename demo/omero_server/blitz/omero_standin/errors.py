@@ -20,6 +20,7 @@ class Unsupported(ApiUsage):
     """The call asks for something that the real server has and the stand-in lacks."""
 
     def __init__(self, what):
+        """Name what is not answered."""
         super().__init__(f"the stand-in OMERO.server does not answer this: {what}")
 
 

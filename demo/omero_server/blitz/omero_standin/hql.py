@@ -331,10 +331,7 @@ class _Parser:
     def choices(self):
         if not self.accept("("):
             return [self.expression()]
-        if self.word() in ("select", "from"):
-            choices = self.query()
-        else:
-            choices = self.listed(self.expression)
+        choices = self.query() if self.word() in ("select", "from") else self.listed(self.expression)
         self.expect(")")
         return choices
 

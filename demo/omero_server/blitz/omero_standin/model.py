@@ -93,6 +93,7 @@ class Assembler:
     """
 
     def __init__(self, context, compiled):
+        """Start without objects."""
         self.context = context
         self.compiled = compiled
         self.objects = {}
@@ -112,6 +113,7 @@ class Assembler:
         return results
 
     def output(self, output, slots, row):
+        """Return one selected item of a row."""
         if output.kind == "entity":
             return slots[output.position]
         if output.kind == "permissions":
@@ -119,12 +121,14 @@ class Assembler:
         return to_rtype(row[output.position], output.kind)
 
     def permissions_map(self, built):
+        """Return what the caller may do with an object, as OMERO.web's tree asks for it."""
         permissions = built.details.permissions
         values = {flag: rtypes.rbool(getattr(permissions, flag)()) for flag in _FLAGS}
         values["perm"] = rtypes.rstring(str(permissions))
         return rtypes.rmap(values)
 
     def object_of(self, slot, row):
+        """Return the object of a slot, None where an outer join found nothing."""
         kept = slot.entity
         values = dict(zip(columns(kept), row[slot.start :], strict=False))
         if values["id"] is None:
@@ -135,6 +139,7 @@ class Assembler:
         return self.objects[key]
 
     def build(self, kept, values):
+        """Return the object of a row."""
         if kept.table == "annotation":
             kept = BY_DISCRIMINATOR[values["discriminator"]]
         built = new_object(kept.name, values["id"], True)
@@ -169,6 +174,7 @@ class Assembler:
             setattr(owner, f"_{name}", new_object(attribute.target, identifier, False))
 
     def attach(self, owner, attribute, found):
+        """Put an object that a join fetched where it belongs."""
         if owner is None:
             return
         if attribute.kind == "many":
@@ -184,7 +190,6 @@ class Assembler:
             in_details = DETAILS.get(attribute.name) is attribute
             setattr(owner._details if in_details else owner, f"_{attribute.name}", found)
 
-
     def complete(self, connection):
         """Load what needs queries of its own: the classes of annotations that are not loaded, the pairs of maps."""
         pending = {
@@ -199,7 +204,11 @@ class Assembler:
             for identifier, discriminator in found:
                 for owner, name in pending[identifier]:
                     if getattr(owner, f"_{name}") is None:
-                        setattr(owner, f"_{name}", new_object(BY_DISCRIMINATOR[discriminator].name, identifier, False))
+                        setattr(
+                            owner,
+                            f"_{name}",
+                            new_object(BY_DISCRIMINATOR[discriminator].name, identifier, False),
+                        )
         if self.maps:
             pairs = connection.execute(
                 "select annotation_id, name, value from annotation_mapvalue where annotation_id = any(%s)"

@@ -49,7 +49,10 @@ def to_string(permissions):
     text = ""
     for scope in (_USER, _GROUP, _WORLD):
         text += "r" if granted(permissions, READ, scope) else "-"
-        text += "w" if granted(permissions, WRITE, scope) else "a" if granted(permissions, ANNOTATE, scope) else "-"
+        if granted(permissions, WRITE, scope):
+            text += "w"
+        else:
+            text += "a" if granted(permissions, ANNOTATE, scope) else "-"
     return text
 
 
@@ -87,9 +90,7 @@ def readable(context):
         return None if context.group_id == ALL_GROUPS else ([context.group_id], [])
     groups = context.memberships if context.group_id == ALL_GROUPS else [context.group_id]
     whole = [
-        group
-        for group in groups
-        if group in context.leaderships or granted(context.memberships.get(group, 0), READ)
+        group for group in groups if group in context.leaderships or granted(context.memberships.get(group, 0), READ)
     ]
     return whole, [group for group in groups if group not in whole]
 
@@ -101,9 +102,7 @@ def may_read(context, owner_id, group_id):
     if group_id not in context.memberships:
         return False
     return (
-        owner_id == context.user_id
-        or group_id in context.leaderships
-        or granted(context.memberships[group_id], READ)
+        owner_id == context.user_id or group_id in context.leaderships or granted(context.memberships[group_id], READ)
     )
 
 

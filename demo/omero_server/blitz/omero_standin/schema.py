@@ -141,7 +141,12 @@ _PLAIN = [
     _enumeration("PixelsType", "bitSize:int"),
     _enumeration("DimensionOrder"),
     _enumeration("Format"),
-    _entity("ExternalInfo", "entityId:long! entityType:string! lsid:string uuid:string", owned=False, versioned=False),
+    _entity(
+        "ExternalInfo",
+        "entityId:long! entityType:string! lsid:string uuid:string",
+        owned=False,
+        versioned=False,
+    ),
     _annotated("Project", _NAMED, ["datasetLinks:ProjectDatasetLink.parent"]),
     _annotated("Dataset", _NAMED, ["projectLinks:ProjectDatasetLink.child", "imageLinks:DatasetImageLink.parent"]),
     _annotated(

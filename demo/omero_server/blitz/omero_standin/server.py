@@ -6,14 +6,13 @@ import sys
 import threading
 from pathlib import Path
 
+import Glacier2
 import Ice
 import omero
 import omero.all
 import omero.clients
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
-
-import Glacier2
 
 from .calls import make_servant
 from .commands import servant_for
@@ -38,6 +37,7 @@ class Blitz:
     """
 
     def __init__(self, defaults, configured):
+        """Prepare everything that needs no connection."""
         self.defaults = defaults
         self.settings = merged(defaults, configured)
         for what in ("db", "repo"):
@@ -56,6 +56,7 @@ class Verifier(Glacier2.PermissionsVerifier):
     """Tells the router who may log in."""
 
     def __init__(self, blitz):
+        """Take what all servants share."""
         self.blitz = blitz
 
     def checkPermissions(self, name, password, current=None):
@@ -82,6 +83,7 @@ class Manager(Glacier2.SessionManager):
     """Opens sessions for the router."""
 
     def __init__(self, blitz):
+        """Take what all servants share."""
         self.blitz = blitz
 
     def create(self, name, control, current=None):
@@ -107,6 +109,7 @@ class Locator(Ice.ServantLocator):
     """Finds the servant of a session's object: its factory, named as the session, or a service."""
 
     def __init__(self, blitz):
+        """Take what all servants share."""
         self.blitz = blitz
         self.factory = make_servant(blitz, omero.api.ServiceFactory, Factory(), "ServiceFactory")
         self.services = {
@@ -198,6 +201,8 @@ def _close_idle(blitz, over):
 def _log_to(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)-5s [%(name)s] (%(threadName)s) %(message)s"
+        filename=path,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)-5s [%(name)s] (%(threadName)s) %(message)s",
     )
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)

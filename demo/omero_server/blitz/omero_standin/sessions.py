@@ -54,6 +54,7 @@ class SessionTable:
     """
 
     def __init__(self, database, settings):
+        """Start without sessions."""
         self.database = database
         self.time_to_idle = int(settings["omero.sessions.timeout"])
         self.sessions = {}
@@ -213,9 +214,7 @@ class SessionTable:
             return
         if not self.database.read_only:
             with self.database.transaction() as connection:
-                connection.execute(
-                    "update session set closed = now() at time zone 'utc' where id = %s", (session.id,)
-                )
+                connection.execute("update session set closed = now() at time zone 'utc' where id = %s", (session.id,))
         log.info("session %s of %s closed", session.id, session.user_name)
 
     def close_idle(self):

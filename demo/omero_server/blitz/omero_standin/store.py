@@ -18,6 +18,7 @@ class Store:
     """
 
     def __init__(self, call):
+        """Start with nothing saved."""
         self.call = call
         self.context = call.context
         self.connection = call.connection
@@ -79,19 +80,19 @@ class Store:
         return identifier
 
     def values_of(self, kept, given):
+        """Return an object's columns and values, its references saved first."""
         values = {}
         for name, attribute in kept.fields.items():
             value = getattr(given, f"_{name}")
-            if attribute.kind == "one":
-                value = None if value is None else self.save(value)
-            else:
-                value = from_rtype(value)
+            is_reference = attribute.kind == "one" and value is not None
+            value = self.save(value) if is_reference else from_rtype(value)
             if value is None and attribute.required:
                 raise Invalid(f"not-null property references a null or transient value: {kept.name}.{name}")
             values[attribute.column] = value
         return values
 
     def target_row(self, attribute, identifier):
+        """Return owner and group of a referenced object that the caller may see."""
         target = entity(attribute.target)
         row = self.connection.execute(
             sql.SQL("select owner_id, group_id from {} where id = %s").format(sql.Identifier(target.table)),
@@ -124,6 +125,7 @@ class Store:
                 raise ReadOnlyGroup(f"Group is READ-ONLY. Cannot link to object: {named}")
 
     def insert(self, kept, given, values):
+        """Insert a row and return its id."""
         columns = dict(values)
         if kept.owned:
             owner, group = self.owner_and_group(kept, given, values)
@@ -151,6 +153,7 @@ class Store:
         ).fetchone()[0]
 
     def owner_and_group(self, kept, given, values):
+        """Return the owner and the group of a new object."""
         owner, group = self.context.user_id, self.context.group_id
         details = given._details
         if details._owner is not None and from_rtype(details._owner.id) != owner:
@@ -169,14 +172,13 @@ class Store:
         return owner, group
 
     def update(self, kept, given, identifier, values):
+        """Update a row where it differs from what is stored."""
         names = [*values, "owner_id", "group_id", "external_id", "version"]
+        # A read-only database takes no lock; there the update itself is refused.
+        lock = sql.SQL("" if self.call.blitz.database.read_only else " for no key update")
         row = self.connection.execute(
-            sql.SQL("select {} from {} where id = %s for no key update").format(
-                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
-            )
-            if not self.call.blitz.database.read_only
-            else sql.SQL("select {} from {} where id = %s").format(
-                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
+            sql.SQL("select {} from {} where id = %s{}").format(
+                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table), lock
             ),
             (identifier,),
         ).fetchone()
@@ -192,6 +194,7 @@ class Store:
         if external != stored["external_id"]:
             changed["external_id"] = external
         if kept.name == "MapAnnotation" and self.pairs(identifier) != _given_pairs(given._mapValue or []):
+            # The pairs have a table of their own; a change of theirs still needs the right and a new version.
             changed["ns"] = values["ns"]
         if not changed:
             return
@@ -211,17 +214,21 @@ class Store:
         )
 
     def check_details(self, kept, given, identifier, stored):
+        """Raise where an object names another owner or group than the stored ones."""
         for name in ("owner", "group"):
             wanted = getattr(given._details, f"_{name}")
             if wanted is not None and from_rtype(wanted.id) != stored[DETAILS[name].column]:
                 raise Unsupported(f"to change the {name} of {kept.name}:{identifier}")
 
     def pairs(self, identifier):
+        """Return the stored pairs of a map annotation."""
         return self.connection.execute(
-            "select name, value from annotation_mapvalue where annotation_id = %s order by index", (identifier,)
+            "select name, value from annotation_mapvalue where annotation_id = %s order by index",
+            (identifier,),
         ).fetchall()
 
     def save_pairs(self, identifier, given):
+        """Store the pairs of a map annotation in their order."""
         wanted = _given_pairs(given)
         if wanted == self.pairs(identifier):
             return

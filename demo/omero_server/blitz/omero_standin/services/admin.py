@@ -1,5 +1,8 @@
 """IAdmin: users, groups, memberships, passwords, and what the caller is."""
 
+# The texts are HQL, of names that schema.py knows; a client's values are parameters.
+# ruff: noqa: S608
+
 import omero
 import omero.rtypes as rtypes
 from omero_model_PermissionsI import PermissionsI
@@ -229,7 +232,8 @@ class Admin:
         _require_leader(call, identifier, "to change a group's permissions")
         self._permissions(call, identifier)
         call.connection.execute(
-            "update experimentergroup set permissions = %s where id = %s", (permissions.getPerm1(), identifier)
+            "update experimentergroup set permissions = %s where id = %s",
+            (permissions.getPerm1(), identifier),
         )
         return DONE
 

@@ -1,7 +1,10 @@
 """IContainer: projects and datasets with what is in them."""
 
+# The texts are HQL, of names that schema.py knows; a client's values are parameters.
+# ruff: noqa: S608
+
 from ..errors import Unsupported
-from ..queries import load
+from ..queries import load, run
 from ..schema import entity
 
 # What to load with a container: its links and their other end, one level down.
@@ -42,8 +45,6 @@ class Container:
         short = property_name.rpartition(".")[2].rpartition("_")[2]
         if short not in kept.collections:
             raise Unsupported(f"IContainer.getCollectionCount of {type_name}.{property_name}")
-        from ..queries import run
-
         counts = dict.fromkeys(identifiers, 0)
         text = f"select o.id, count(c.id) from {kept.name} o join o.{short} c where o.id in (:ids) group by o.id"
         for identifier, count in run(call, text, {"ids": list(identifiers)}):

@@ -1,5 +1,8 @@
 """IQuery: objects by id, by a field's value and by HQL."""
 
+# The texts are HQL, of names that schema.py knows; a client's values are parameters.
+# ruff: noqa: S608
+
 import omero
 import omero.rtypes as rtypes
 

@@ -1,0 +1,129 @@
+"""The study in a real browser: Chromium on the controller, for which Debian has the packages chromium, chromium-driver.
+
+A picture of what the browser showed at the end is kept beside the reports, or where VITRINE_SCREENSHOT says.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from plugins.module_utils.study.folder import read_study
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed on the controller")
+
+from selenium.common.exceptions import TimeoutException  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+testinfra_hosts = ["ansible://proxy"]
+pytestmark = pytest.mark.unit("nginx")
+
+SECONDS = 60
+OPTIONS = [
+    "--headless=new",
+    "--window-size=1400,900",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def browser(host, tmp_path):
+    """Return a browser without a past, which trusts the site's own key beside what the system trusts."""
+    programs = [shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")]
+    if None in programs:
+        pytest.skip("chromium or chromedriver is not installed on the controller")
+    key = host.check_output(
+        "openssl x509 -in /etc/nginx/tls/site.pem -pubkey -noout | openssl pkey -pubin -outform DER"
+        " | openssl dgst -sha256 -binary | base64"
+    )
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for option in [*OPTIONS, f"--user-data-dir={tmp_path}", f"--ignore-certificate-errors-spki-list={key}"]:
+        options.add_argument(option)
+    if os.geteuid() == 0:
+        # Chromium's sandbox does not work for root.
+        options.add_argument("--no-sandbox")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def until(browser):
+    """Return a function that waits for what a condition returns, and fails with a sentence of what did not come."""
+
+    def wait(condition, otherwise):
+        def on_the_same_page(_):
+            assert browser.execute_script("return window.vitrine"), f"the page reloads itself: {refused(browser)}"
+            return condition()
+
+        try:
+            return WebDriverWait(browser, SECONDS).until(on_the_same_page)
+        except TimeoutException:
+            pytest.fail(f"{otherwise} within {SECONDS} s; {refused(browser)}")
+
+    return wait
+
+
+@pytest.fixture
+def node(browser):
+    """Return a function from a name to its node in the tree, None while it is not there."""
+
+    def named(name):
+        # In one step: between two the page may have changed.
+        return browser.execute_script(
+            "return [...document.querySelectorAll('#dataTree .jstree-anchor')]"
+            ".find(each => [...each.childNodes].some(text => text.nodeType == 3 && text.data == arguments[0]))",
+            name,
+        )
+
+    return named
+
+
+def test_find_a_dataset(browser, until, node, variables):
+    """A visitor opens the page, unfolds the project, selects a dataset, and reads its key-value pairs."""
+    project = read_study(Path(variables["study_folder"]))["projects"][0]
+    dataset = next(each for each in project["datasets"] if each["annotations"])
+    picture = Path(os.environ.get("VITRINE_SCREENSHOT") or f"{variables['reports_dir']}/webclient.png")
+
+    # Everyone's data: OMERO.web shows a user's own first, and the public has none.
+    browser.get(f"{variables['site_url']}webclient/?experimenter=-1")
+    browser.execute_script("window.vitrine = 'the page that was opened'")
+    try:
+        until(lambda: node(project["name"]), f"no project {project['name']} in the tree")
+        unfold(node(project["name"]))
+        until(lambda: node(dataset["name"]), f"no dataset {dataset['name']} in the tree")
+        node(dataset["name"]).click()
+        for each in dataset["annotations"]:
+            for key, value in each["pairs"]:
+                until(lambda text=f"{key}\t{value}": text in pairs_shown(browser), f"no pair {key}: {value}")
+    finally:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(picture))
+
+
+def refused(browser):
+    """Say which requests of the page were refused, as the browser's log has it."""
+    lines = {entry["message"].partition("?")[0] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"}
+    return f"refused were {', '.join(sorted(lines))}" if lines else "no request was refused"
+
+
+def unfold(anchor):
+    """Unfold a node of the tree (anchor: its WebElement) by a click on its arrow."""
+    anchor.find_element(By.XPATH, "../i[contains(@class, 'jstree-ocl')]").click()
+
+
+def pairs_shown(browser):
+    """Return the pairs in the right-hand panel, key and value joined by a tab."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#right_panel tr')]"
+        ".map(row => [...row.cells].map(cell => cell.textContent.trim()).join('\\t'))"
+    )

@@ -1,0 +1,142 @@
+"""The inventories and the group model: read as Ansible reads them, without a host."""
+
+import json
+import pathlib
+
+import ansible
+import pytest
+import yaml
+
+from vitrine_cli.site import PROJECT, known_inventories, load_site, read_inventory
+
+SETTINGS = PROJECT / "group_vars" / "all"
+
+
+def groups_of(tree):
+    """Return every group name of an inventory tree (dict), with those below."""
+    names = set()
+    for name, content in tree.items():
+        names |= {name} | groups_of((content or {}).get("children", {}))
+    return names
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return the names of the group model."""
+    return groups_of(yaml.safe_load((PROJECT / "groups.yml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def layers():
+    """Return the layers, lowest first."""
+    return yaml.safe_load((SETTINGS / "site.yml").read_text())["layers"]
+
+
+@pytest.mark.parametrize("name", known_inventories())
+def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
+    """Each inventory links to groups.yml, and its groups are those that the plays know."""
+    inventory, _, _ = read_inventory([f"inventories/{name}"])
+    assert model <= set(inventory.groups)
+    assert (PROJECT / "inventories" / name / "groups.yml").resolve() == PROJECT / "groups.yml"
+
+
+@pytest.mark.parametrize("name", known_inventories())
+def test_an_inventory_makes_a_site(name):
+    """What the scripts need to know is there."""
+    site = load_site([f"inventories/{name}"])
+    assert site.name
+    assert site.layers
+    assert site.provisioner
+
+
+def test_generated_passwords_are_not_hosts(tmp_path):
+    """Ansible reads every file of an inventory folder; the secrets beside it must be left out."""
+    folder = tmp_path / "site"
+    (folder / "secrets" / "users").mkdir(parents=True)
+    (folder / "hosts.yml").write_text("all: {hosts: {one: }}\n")
+    (folder / "secrets" / "database_password").write_text("hunter2hunter2\n")
+    (folder / "secrets" / "users" / "somebody").write_text("hunter3hunter3\n")
+    inventory, _, _ = read_inventory([str(folder)])
+    assert [host.name for host in inventory.get_hosts()] == ["one"]
+
+
+def test_hosts_are_in_groups_of_the_model(model):
+    """A host outside of the group hosts would get no play."""
+    inventory, _, _ = read_inventory(["inventories/demo"])
+    assert len(inventory.get_hosts()) == len(inventory.groups["hosts"].get_hosts())
+    assert model >= {group for host in inventory.get_hosts() for group in map(str, host.get_groups())} - {"ungrouped"}
+
+
+@pytest.mark.parametrize("part", ["playbooks/{}.yml", "tests/{}/test_*.py", "molecule/{}/molecule.yml"])
+def test_every_layer_is_whole(layers, part):
+    """A layer has a playbook, a gate and a scenario."""
+    for layer in layers:
+        assert list(PROJECT.glob(part.format(layer))), f"the layer {layer} lacks {part.format(layer)}"
+
+
+def test_every_layer_has_its_group(layers, model):
+    """A layer is verified on the hosts of its group."""
+    assert set(layers) <= model
+
+
+def test_every_playbook_of_a_layer_has_a_gate(layers):
+    """A layer's playbook ends with its gate, which stops the run for all hosts."""
+    for layer in layers:
+        plays = yaml.safe_load((PROJECT / "playbooks" / f"{layer}.yml").read_text())
+        last = plays[-1]
+        assert last["tasks"][-1]["verify_layer"]["layer"] == layer
+        assert last["any_errors_fatal"] is True, layer
+        assert last["tags"] == [layer, "verify"]
+        for play in plays[:-1]:
+            assert play["tags"] == [layer, "apply"]
+            assert play["any_errors_fatal"] is True, layer
+
+
+def test_services_are_of_groups_of_the_model(model):
+    """The firewall can only be opened for groups that exist."""
+    services = yaml.safe_load((SETTINGS / "network.yml").read_text())["network_services"]
+    for name, service in services.items():
+        assert service["group"] in model, name
+        assert set(service["clients"]) <= model | {"world"}, name
+
+
+def test_an_inventory_is_stronger_than_the_shared_settings(tmp_path):
+    """Shared settings first, the environment's own after them, from its hosts file as from its group_vars."""
+    (tmp_path / "groups.yml").symlink_to(PROJECT / "groups.yml")
+    (tmp_path / "hosts.yml").write_text("all: {vars: {database_name: one}}\nweb: {hosts: {here: {}}}\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("database_user: two\n")
+    inventory, manager, _ = read_inventory([str(tmp_path)])
+    values = manager.get_vars(host=inventory.get_host("here"))
+    shared = yaml.safe_load((SETTINGS / "accounts.yml").read_text())
+    assert (values["database_name"], values["database_user"]) == ("one", "two")
+    assert values["omero_public_user"] == shared["omero_public_user"]
+
+
+def test_the_scenarios_hosts_are_the_demos_under_another_name():
+    """Tests and demo can run side by side: neither name nor network nor secrets are the same."""
+    demo = load_site(["inventories/demo"])
+    test = load_site(["inventories/demo", "molecule/inventory"])
+    assert demo.name != test.name
+    assert not set(demo.addresses) & set(test.addresses)
+    assert len(demo.addresses) == len(test.addresses)
+    assert demo.secrets != test.secrets
+    assert demo.volumes != test.volumes
+
+
+def test_no_scenario_leaves_out_idempotence_or_verify():
+    """The base says what a scenario does; a scenario's own file may add to it, never take away."""
+    wanted = yaml.safe_load((PROJECT / ".config/molecule/config.yml").read_text())["scenario"]["test_sequence"]
+    assert wanted.index("converge") < wanted.index("idempotence") < wanted.index("verify")
+    for path in (PROJECT / "molecule").glob("*/molecule.yml"):
+        own = (yaml.safe_load(path.read_text()) or {}).get("scenario", {}).get("test_sequence", wanted)
+        assert {"converge", "idempotence", "verify"} <= set(own), path
+
+
+def test_collections_are_those_of_the_package():
+    """requirements.yml, for those who install ansible-core alone, names what the package ansible brings."""
+    collections = pathlib.Path(ansible.__file__).parents[1] / "ansible_collections"
+    for wanted in yaml.safe_load((PROJECT / "requirements.yml").read_text())["collections"]:
+        namespace, name = wanted["name"].split(".")
+        manifest = json.loads((collections / namespace / name / "MANIFEST.json").read_text())
+        assert manifest["collection_info"]["version"] == wanted["version"], wanted["name"]

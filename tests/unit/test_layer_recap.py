@@ -1,0 +1,115 @@
+"""The recap: what it says of a layer, and that silence is never success."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from plugins.callback import layer_recap
+
+
+@pytest.fixture
+def recap():
+    """Return the callback, before a run."""
+    return layer_recap.CallbackModule()
+
+
+def play(*tags):
+    """Return a play with these tags."""
+    return SimpleNamespace(tags=list(tags))
+
+
+def result(action="ansible.builtin.command", name="task", **values):
+    """Return a task's result on database01."""
+    return SimpleNamespace(
+        host=SimpleNamespace(get_name=lambda: "database01"),
+        task=SimpleNamespace(action=action, get_name=lambda: name),
+        result=values,
+        is_changed=lambda: values.get("changed", False),
+    )
+
+
+def gate_report(outcome, passed=0, failed=0, reason="", **more):
+    """Return a gate's result."""
+    report = {"layer": "database", "outcome": outcome, "passed": passed, "failed": failed, "reason": reason}
+    return result("verify_layer", report=report | {"not_verified_on": [], "seconds": 2.0} | more)
+
+
+def test_a_layer_begins_unverified():
+    """Nothing is taken for granted."""
+    line = layer_recap.describe(layer_recap.new_layer("database"))
+    assert line.split()[:5] == ["database", "not", "applied", "not", "verified"]
+
+
+def test_a_verified_layer(recap):
+    """Applied, changed, checks and outcome come from the plays of the layer."""
+    recap.v2_playbook_on_play_start(play("database", "apply"))
+    recap.v2_runner_on_ok(result(changed=True))
+    recap.v2_runner_on_ok(result())
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_runner_on_ok(gate_report("verified", passed=9))
+    line = layer_recap.describe(recap._layers["database"])
+    assert "applied (1 changed)" in line
+    assert " verified" in line
+    assert "9 checks passed" in line
+
+
+def test_a_failed_gate_is_shown_with_its_reason(recap):
+    """The first line of the reason is enough for the recap."""
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_runner_on_failed(gate_report("failed", passed=8, failed=1, reason="1 of 9 promises not kept\noutput"))
+    line = layer_recap.describe(recap._layers["database"])
+    assert "failed" in line
+    assert "8 checks passed, 1 failed" in line
+    assert line.endswith("1 of 9 promises not kept")
+
+
+def test_a_failed_task_names_host_and_task(recap):
+    """Where it ended is said, and ignored errors are not failures."""
+    recap.v2_playbook_on_play_start(play("database", "apply"))
+    recap.v2_runner_on_failed(result(name="Ignored"), ignore_errors=True)
+    assert recap._layers["database"]["outcome"] == "not verified"
+    recap.v2_runner_on_failed(result(name="Install"))
+    assert recap._layers["database"]["outcome"] == "failed"
+    assert recap._layers["database"]["reason"] == "database01: Install"
+
+
+def test_a_gate_without_hosts_is_not_verified(recap):
+    """A --limit that leaves nobody has verified nothing."""
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_playbook_on_no_hosts_matched()
+    layer = recap._layers["database"]
+    assert layer["outcome"] == "not verified"
+    assert "no host" in layer_recap.describe(layer)
+
+
+def test_a_limit_names_the_hosts_it_left_out(recap):
+    """Hosts of the layer's group that took no part are named."""
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_runner_on_ok(gate_report("verified", passed=9, not_verified_on=["database02"]))
+    assert "not verified on database02" in layer_recap.describe(recap._layers["database"])
+
+
+def test_an_unreachable_host_fails_its_layer(recap):
+    """A host that is not there has not been verified."""
+    recap.v2_playbook_on_play_start(play("database", "apply"))
+    recap.v2_runner_on_unreachable(result())
+    assert recap._layers["database"]["outcome"] == "failed"
+    assert "cannot be reached" in recap._layers["database"]["reason"]
+
+
+def test_plays_of_no_layer_are_left_out(recap):
+    """Provisioning has no gate and no line."""
+    recap.v2_playbook_on_play_start(play("provision"))
+    recap.v2_runner_on_ok(result(changed=True))
+    assert recap._layers == {}
+
+
+def test_the_report_file(tmp_path):
+    """site.json has the addresses and every layer."""
+    site = {"url": "https://192.0.2.1/", "jupyterhub_url": None, "inventory": ["inventories/demo"]}
+    layer_recap.write_report(tmp_path / "reports", site, [layer_recap.new_layer("database")], 12.34)
+    report = json.loads((tmp_path / "reports" / "site.json").read_text())
+    assert report["url"] == "https://192.0.2.1/"
+    assert report["seconds"] == 12.3
+    assert report["layers"][0]["outcome"] == "not verified"

@@ -1,0 +1,356 @@
+"""The stand-in OMERO.server, as far as it goes without Ice: zip, queries, permissions, passwords."""
+
+import hashlib
+import importlib.util
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
+sys.path.insert(0, str(ROOT / "blitz"))
+
+from omero_standin import hql, passwords, permissions, schema, settings  # noqa: E402
+from omero_standin.compiler import compile_query  # noqa: E402
+from omero_standin.errors import ApiUsage, Forbidden, Unsupported  # noqa: E402
+
+TOP = "OMERO.server-5.6.18-demo-ice36"
+OWNER, OTHER, GROUP = 3, 4, 7
+
+
+def load_builder(path):
+    """Import a copy of build_zip.py from where it lies."""
+    spec = importlib.util.spec_from_file_location("build_zip", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """The built zip."""
+    target, digest = load_builder(ROOT / "build_zip.py").write(tmp_path_factory.mktemp("zip"))
+    assert hashlib.sha256(target.read_bytes()).hexdigest() == digest
+    return target
+
+
+def context(kind="rwr---", user=OTHER, group=permissions.ALL_GROUPS, **more):
+    """A caller who is a member of one group of this kind."""
+    stored = {GROUP: permissions.from_string(kind)}
+    return permissions.Context(user, group, memberships=stored, group_permissions=stored, **more)
+
+
+# The zip
+
+
+def test_zip_is_the_same_from_any_checkout(release, tmp_path):
+    """Another checkout, other times and modes, give the same bytes."""
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in copy.rglob("*.properties"):
+        path.chmod(0o600)
+    (copy / "blitz" / "omero_standin" / "__pycache__").mkdir()
+    (copy / "blitz" / "omero_standin" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    again, _ = load_builder(copy / "build_zip.py").write(tmp_path / "out")
+    assert again.read_bytes() == release.read_bytes()
+
+
+def test_zip_has_the_shape_of_a_release(release):
+    """One top folder, what omero-py looks for in it, and only the tools are executable."""
+    assert release.name == f"{TOP}.zip"
+    with zipfile.ZipFile(release) as archive:
+        modes = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
+    assert {name.split("/")[0] for name in modes} == {TOP}
+    wanted = """etc/omero.properties etc/templates/grid/default.xml etc/templates/grid/templates.xml
+        etc/templates/master.cfg etc/templates/internal.cfg etc/templates/ice.config
+        sql/psql/OMERO5.4__0/schema.sql sql/psql/OMERO5.4__0/views.sql sql/psql/OMERO5.4__0/psql-header.sql
+        sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java tools/bin/icegridnode tools/bin/blitz
+        lib/standin/omero_standin/server.py"""
+    assert {f"{TOP}/{name}" for name in wanted.split()} <= modes.keys()
+    executable = {name for name, mode in modes.items() if mode & stat.S_IXUSR}
+    assert executable == {name for name in modes if name.startswith(f"{TOP}/tools/bin/")}
+
+
+def test_every_version_says_demo(release):
+    """The name of the zip, of its folder and the version that the server answers are one, and say -demo."""
+    with zipfile.ZipFile(release) as archive:
+        text = archive.read(f"{TOP}/etc/omero.properties").decode()
+    assert re.findall(r"^omero\.version=(.*)$", text, re.MULTILINE) == ["5.6.18-demo-ice36"]
+    sources = [path for path in (ROOT / "release").rglob("*") if path.is_file()]
+    sources += (ROOT / "blitz").rglob("*.py")
+    assert [path.name for path in sources if "5.6.18" in path.read_text()] == ["omero.properties"]
+
+
+def test_omero_web_accepts_the_version():
+    """OMERO.web takes the numbers out of it with this regular expression."""
+    found = re.match(r"^.*?[-]?(\d+[.]\d+([.]\d+)?)[-]?.*?$", load_builder(ROOT / "build_zip.py").version())
+    assert found.group(1) == "5.6.18"
+
+
+def test_builder_prints_path_and_digest(tmp_path):
+    """The command's two lines are what a role needs."""
+    done = subprocess.run([sys.executable, ROOT / "build_zip.py", tmp_path], capture_output=True, text=True, check=True)
+    path, digest = done.stdout.split()
+    assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+
+
+# The tools
+
+
+@pytest.fixture
+def java(release, tmp_path):
+    """Run the unpacked tools/bin/java."""
+    with zipfile.ZipFile(release) as archive:
+        archive.extractall(tmp_path)
+
+    def run(*arguments):
+        command = [sys.executable, tmp_path / TOP / "tools" / "bin" / "java", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_java_knows_password_util(java):
+    """`omero db script` gets its hash, salted as the real class salts it."""
+    done = java("-Dx=y", "-cp", "lib/server/*", "ome.security.auth.PasswordUtil", "omero", "0")
+    assert done.stdout.strip() == passwords.password_hash("omero", 0)
+
+
+def test_java_refuses_the_rest_by_name(java):
+    """Nothing that needs Java seems to work."""
+    done = java("-cp", "x", "ome.formats.importer.cli.CommandLineImporter", "a.tiff")
+    assert done.returncode == 1
+    assert "stand-in OMERO.server" in done.stderr
+    assert "CommandLineImporter" in done.stderr
+
+
+# Passwords
+
+
+def test_password_hash_without_salt():
+    """The value that OMERO's own documentation gives for the password `ome`."""
+    assert passwords.password_hash("ome") == "vvFwuczAmpyoRC0Nsv8FCw=="
+
+
+def test_password_hash_with_salt():
+    """The user's id precedes the password as eight bytes, big-endian."""
+    assert passwords.password_hash("rootpw", 0) == "WjZ9xPg1jsP+833bWgGcHQ=="
+    assert passwords.password_hash("rootpw", 0) != passwords.password_hash("rootpw", 1)
+
+
+@pytest.mark.parametrize("salt", [None, 5])
+def test_salted_and_unsalted_hashes_match(salt):
+    """Either is accepted, a wrong password never."""
+    stored = passwords.password_hash("geheim", salt)
+    assert passwords.password_matches("geheim", stored, 5)
+    assert not passwords.password_matches("Geheim", stored, 5)
+
+
+def test_locked_account_has_no_password():
+    """A null hash lets nobody in."""
+    assert not passwords.password_matches("", None, 5)
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("rw----", -120), ("rwr---", -56), ("rwra--", -40), ("rwrw--", -8), ("rwr-r-", -52)]
+)
+def test_permissions_are_stored_as_omero_stores_them(text, stored):
+    """The numbers in the column `permissions`."""
+    assert permissions.from_string(text) == stored
+    assert permissions.to_string(stored) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "read", "annotate", "edit"),
+    [
+        ("rw----", False, False, False),
+        ("rwr---", True, False, False),
+        ("rwra--", True, True, False),
+        ("rwrw--", True, True, True),
+    ],
+)
+def test_member_and_others_data(kind, read, annotate, edit):
+    """What each kind of group lets a member do with another's object."""
+    caller = context(kind)
+    assert permissions.may_read(caller, OWNER, GROUP) is read
+    assert permissions.may_annotate(caller, OWNER, GROUP) is annotate
+    assert permissions.may_edit(caller, OWNER, GROUP) is edit
+    assert permissions.restrictions(caller, OWNER, GROUP)[:4] == [not edit, not edit, not edit, not annotate]
+
+
+@pytest.mark.parametrize("kind", ["rw----", "rwr---"])
+def test_owner_and_administrator_may_all(kind):
+    """One's own data, and for administrators any."""
+    assert permissions.may_edit(context(kind, user=OWNER), OWNER, GROUP)
+    assert permissions.may_edit(permissions.Context(0, 0, is_admin=True), OWNER, GROUP)
+
+
+def test_strangers_see_nothing():
+    """Who is not in a group has no part in it."""
+    stranger = permissions.Context(OTHER, permissions.ALL_GROUPS, memberships={1: -52})
+    assert not permissions.may_read(stranger, OWNER, GROUP)
+    with pytest.raises(Forbidden):
+        permissions.check_group(permissions.Context(OTHER, GROUP, memberships={1: -52}))
+
+
+def test_private_group_shows_own_rows_only():
+    """A query in a private group sees the caller's rows, and all of them for the group's owner."""
+    assert permissions.readable(context("rw----")) == ([], [GROUP])
+    assert permissions.readable(context("rw----", leaderships=frozenset({GROUP}))) == ([GROUP], [])
+    assert permissions.readable(permissions.Context(0, permissions.ALL_GROUPS, is_admin=True)) is None
+
+
+# Queries
+
+
+def compiled(text, **values):
+    """A query for a plain member."""
+    return compile_query(text, values, context())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select f from Folder f",
+        "select p.colour from Project p",
+        "select p from Project p where regexp(p.name, 'x')",
+        "select p from Project p where p.name ~ 'x'",
+        "select p from Project p having count(p) > 1",
+        "delete from Project",
+        "select p from Project p where p.datasetLinks = 1",
+        "select q.id from Project p",
+        "select p from Project p join p.name n",
+        "select count(p) from Dataset d join fetch d.projectLinks p",
+        "",
+    ],
+)
+def test_unknown_query_is_refused_by_name(text):
+    """Never an empty answer by accident."""
+    with pytest.raises(ApiUsage, match=r"stand-in OMERO\.server does not answer"):
+        compiled(text)
+
+
+def test_refusal_holds_the_query():
+    """On one line, for the log."""
+    with pytest.raises(ApiUsage, match=r"in: select f from Folder f where f\.id = 1$"):
+        compiled("select f\n   from Folder f\n where f.id = 1")
+
+
+def test_missing_parameter_is_refused():
+    """A query whose parameter has no value is no query without the condition."""
+    with pytest.raises(ApiUsage, match="not bound: ids"):
+        compiled("select p from Project p where p.id in (:ids)")
+
+
+def test_normalise():
+    """White space does not count."""
+    assert hql.normalise(" select  p\n\tfrom Project p ") == "select p from Project p"
+
+
+def test_every_entity_of_a_query_is_restricted_to_what_the_caller_sees():
+    """The root, the join and the subquery."""
+    query = compiled(
+        "select p.id, (select count(l.id) from ProjectDatasetLink l where l.parent = p.id) from Project p"
+        " join p.datasetLinks pl"
+    )
+    for alias in ("t0", "t1", "t2"):
+        assert f"{alias}.group_id = any(" in query.sql
+
+
+def test_session_uuids_of_others_are_not_read():
+    """They are as good as passwords."""
+    assert "t0.owner = " in compiled("select s.uuid from Session s").sql
+
+
+def test_values_never_become_sql():
+    """Literals and parameters travel apart from the text."""
+    query = compiled("select p from Project p where p.name = :name or p.name = 'it''s; drop'", name="x' or 1=1")
+    assert "drop" not in query.sql
+    assert "1=1" not in query.sql
+    assert {"x' or 1=1", "it's; drop"} <= {value for value in query.parameters.values() if isinstance(value, str)}
+
+
+def test_fetch_loads_what_it_names():
+    """A collection is noted, since it multiplies rows."""
+    query = compiled("select p from Project p left outer join fetch p.datasetLinks l left join fetch l.child")
+    assert [fetch.attribute.name for fetch in query.fetches] == ["datasetLinks", "child"]
+    assert query.loads_collections
+
+
+def test_page_is_sql_unless_rows_multiply():
+    """Else a page would be too short."""
+    page = {"values": {}, "context": context(), "limit": 5, "offset": 10}
+    assert compile_query("select p from Project p", **page).sql.endswith(" limit 5 offset 10")
+    assert "limit" not in compile_query("select p from Project p join fetch p.datasetLinks", **page).sql
+
+
+def test_class_comparison_uses_the_stored_mark():
+    """`class` of an annotation is a column, and a subclass is a condition."""
+    assert "/map/" in compiled("select a from Annotation a where a.class = MapAnnotation").parameters.values()
+    assert "/basic/text/tag/" in compiled("select a from TagAnnotation a").parameters.values()
+
+
+# The model and its tables
+
+
+def test_schema_has_every_column_of_the_model():
+    """What the model reads, schema.sql makes."""
+    text = (ROOT / "release" / "sql" / "psql" / "OMERO5.4__0" / "schema.sql").read_text()
+    tables = {
+        name: {line.split()[0].strip('"') for line in body.strip().splitlines()}
+        for name, body in re.findall(r"create table (\w+) \((.*?)\n\);", text, re.DOTALL)
+    }
+    for entity in schema.ENTITIES.values():
+        assert set(schema.columns(entity)) <= tables[entity.table], entity.name
+
+
+def test_sql_survives_omeros_templates():
+    """`omero db script` formats the header and footer with %, and replaces @names@."""
+    folder = ROOT / "release" / "sql" / "psql" / "OMERO5.4__0"
+    for name in ("psql-header.sql", "psql-footer.sql"):
+        text = (folder / name).read_text() % {"TIME": "", "DIR": "", "SCRIPT": ""}
+        left = set(re.findall(r"@\w+@", text))
+        assert left <= {"@ROOTPASS@", "@DBVERSION@", "@DBPATCH@"}
+
+
+@pytest.mark.parametrize("name", ["Project", "ProjectI", "omero.model.Project", "ome.model.containers.Project"])
+def test_entity_by_any_name(name):
+    """As clients write it."""
+    assert schema.entity(name).table == "project"
+
+
+def test_unknown_entity_is_refused():
+    """By name."""
+    with pytest.raises(Unsupported, match="FolderI"):
+        schema.entity("FolderI")
+
+
+# Settings
+
+
+def test_passwords_are_no_settings_for_clients():
+    """IConfig gives neither the database's nor the certificate's."""
+    known = {"omero.db.pass": "x", "omero.glacier2.IceSSL.Password": "y", "omero.db.name": "omero"}
+    assert settings.visible(known, re.compile(".*")) == {"omero.db.name": "omero"}
+
+
+@pytest.mark.parametrize(
+    ("known", "database"),
+    [
+        ({}, False),
+        ({"omero.cluster.read_only": "true"}, True),
+        ({"omero.cluster.read_only.db": "true"}, True),
+        ({"omero.cluster.read_only.repo": "true"}, False),
+    ],
+)
+def test_read_only_settings(known, database):
+    """The database alone, or the whole server."""
+    assert settings.is_read_only(known, "db") is database

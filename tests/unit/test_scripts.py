@@ -1,0 +1,381 @@
+"""What stands behind scripts/: requests that cannot be right, command lines, locks, the plan of the tests."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vitrine_cli import checks, deploy, destroy, local, processes, site
+from vitrine_cli.site import PROJECT, RefusedError
+
+LAYERS = ["hosts", "storage", "database"]
+
+
+@pytest.fixture
+def example(tmp_path):
+    """Return a site of three layers."""
+    return site.Site(
+        name=f"unit-{os.getpid()}",
+        sources=["inventories/example"],
+        provisioner="local",
+        layers=LAYERS,
+        addresses=["192.0.2.1"],
+        state=tmp_path / "state",
+        secrets=tmp_path / "secrets",
+        reports=tmp_path / "reports",
+        cache=tmp_path / "cache",
+        volumes=tmp_path / "volumes",
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a checkout with two inventories and two playbooks."""
+    for name in ("demo", "static"):
+        (tmp_path / "inventories" / name).mkdir(parents=True)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "playbooks").mkdir()
+    for name in LAYERS[:2]:
+        (tmp_path / "playbooks" / f"{name}.yml").touch()
+    return tmp_path
+
+
+def command(*arguments):
+    """Return deploy's command for command-line arguments, without the inventory's part."""
+    example = site.Site("s", ["inventories/s"], "none", ["hosts", "storage", "database"], *[None] * 6)
+    whole = deploy.ansible_command(example, deploy.parse(["s", *arguments]))
+    assert whole[:2] == ["ansible-playbook", "--inventory=inventories/s"]
+    return whole[2:]
+
+
+def in_bash(code, *arguments, **environment):
+    """Run bash code after sourcing setup.sh; returns the subprocess.CompletedProcess."""
+    script = f'set -euo pipefail; source "{PROJECT}/scripts/setup.sh"; {code}'
+    return subprocess.run(
+        ["bash", "-c", script, "bash", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_inventory_is_found_by_name_before_a_folder_of_that_name(checkout, monkeypatch):
+    """`demo` is the inventory, though the checkout has a folder demo too."""
+    monkeypatch.chdir(checkout)
+    assert site.find_inventory("demo", checkout) == "inventories/demo"
+    assert site.find_inventory("inventories/static", checkout) == "inventories/static"
+
+
+def test_an_unknown_inventory_is_refused_with_what_there_is(checkout):
+    """The message names the known ones."""
+    with pytest.raises(RefusedError, match=r"no inventory 'prod'.*demo, static"):
+        site.find_inventory("prod", checkout)
+    with pytest.raises(RefusedError):
+        site.find_inventory("", checkout)
+
+
+def test_an_inventory_that_cannot_be_read_is_refused(tmp_path):
+    """Ansible's words are in the message."""
+    (tmp_path / "hosts.yml").write_text("all: [not, a, mapping\n")
+    with pytest.raises(RefusedError, match="cannot be read"):
+        site.load_site([str(tmp_path)])
+
+
+def test_layers_below(example, checkout):
+    """Lowest first, without the layer itself."""
+    assert site.layers_below(example, "storage", checkout) == ["hosts"]
+    assert site.layers_below(example, "hosts", checkout) == []
+
+
+def test_an_unknown_layer_is_refused_with_what_there_is(example, checkout):
+    """So is one without a playbook."""
+    with pytest.raises(RefusedError, match=r"no layer 'databse'.*hosts, storage, database"):
+        site.layers_below(example, "databse", checkout)
+    with pytest.raises(RefusedError, match="no playbook"):
+        site.layers_below(example, "database", checkout)
+
+
+def test_the_whole_site():
+    """One playbook."""
+    assert command() == ["playbooks/site.yml"]
+    assert command("--check", "-vv") == ["-vv", "--check", "--diff", "playbooks/site.yml"]
+
+
+def test_one_layer():
+    """The gates below come first, in the same run, and only then the layer."""
+    extra = ["--extra-vars", '{"layers": ["hosts", "storage"]}']
+    assert command("--layer", "database") == [*extra, "playbooks/verify.yml", "playbooks/database.yml"]
+    assert command("--layer", "hosts") == ["playbooks/hosts.yml"]
+
+
+def test_further_arguments_are_ansibles():
+    """What follows `--` is not looked at."""
+    assert command("--", "--limit", "web", "--layer") == ["--limit", "web", "--layer", "playbooks/site.yml"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["demo", "--lyer", "x"], ["demo", "more"]])
+def test_a_wrong_command_line(arguments, capsys):
+    """Exit code 2 and the usage."""
+    with pytest.raises(SystemExit) as ended:
+        deploy.parse(arguments)
+    assert ended.value.code == 2
+    assert "usage: scripts/deploy" in capsys.readouterr().err
+
+
+def test_containers_take_root(example, monkeypatch):
+    """Said before anything is changed."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RefusedError, match="root"):
+        deploy.check_machine(example)
+    deploy.check_machine(dataclasses.replace(example, provisioner="none"))
+
+
+def test_no_space(example, monkeypatch):
+    """Said before anything is changed, with the place."""
+    usage = shutil.disk_usage("/")._replace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(RefusedError, match="GiB free"):
+        deploy.check_machine(dataclasses.replace(example, provisioner="none"))
+
+
+def test_a_site_is_worked_on_by_one_at_a_time(example):
+    """The second is told who the first is, and the site is free afterwards."""
+    try:
+        with (
+            processes.lock(example, "scripts/deploy example"),
+            pytest.raises(RefusedError, match=r"worked on by another process \(scripts/deploy example, process"),
+            processes.lock(example, "another"),
+        ):
+            pass
+        with processes.lock(example, "another"):
+            pass
+    finally:
+        (PROJECT / ".vitrine" / f"{example.name}.lock").unlink()
+
+
+def test_a_signal_ends_the_program_that_was_started(monkeypatch):
+    """Also one that was not sent to the program itself."""
+    monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0.1)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    processes.catch_signals()
+    try:
+        with pytest.raises(processes.InterruptedRunError) as ended, processes.started(["sleep", "60"]) as child:
+            signal.raise_signal(signal.SIGTERM)
+        assert ended.value.number == signal.SIGTERM
+        assert child.returncode == -signal.SIGTERM
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_secrets_elsewhere_are_not_removed(example):
+    """Only what lies in the checkout is ours to remove."""
+    example.secrets.mkdir()
+    assert not destroy.remove_secrets(example)
+    assert example.secrets.is_dir()
+
+
+def test_folders_are_removed_when_empty_only(tmp_path):
+    """Something of somebody else's stays."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name in ("full", "empty", "absent"):
+        local.remove_if_empty(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize(
+    ("script", "parser"), [("deploy", deploy.parse), ("destroy", destroy.parse), ("test", checks.parse)]
+)
+def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, capsys):
+    """It comes from the script's own head, at once, and leaves nothing behind."""
+    shutil.copytree(PROJECT / "scripts", tmp_path / "scripts")
+    begun = time.monotonic()
+    run = subprocess.run([tmp_path / "scripts" / script, "--help"], capture_output=True, text=True, check=True)
+    assert time.monotonic() - begun < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["scripts"]
+    assert run.stdout.startswith(f"scripts/{script} ")
+    with pytest.raises(SystemExit):
+        parser(["--no-such-option"])
+    usage = capsys.readouterr().err.splitlines()[0]
+    for option in re.findall(r"-{1,2}[a-z-]+", usage.partition("(")[0]):
+        assert re.search(rf"^  {option}\b", run.stdout, re.MULTILINE) or f"[{option}" in run.stdout, option
+
+
+def test_lists_are_in_the_order_of_the_layers():
+    """What builds on nothing but bare hosts comes last."""
+    known = list(checks.scenarios())
+    assert known[:2] == ["hosts", "storage"]
+    assert checks.scenarios()["database"] == ["hosts", "storage"]
+
+
+def test_scenarios_of_no_layer_say_what_they_build_on(tmp_path):
+    """VITRINE_ON_TOP_OF includes the layer that it names."""
+    path = tmp_path / "molecule.yml"
+    path.write_text("ansible: {env: {VITRINE_ON_TOP_OF: storage}}\n")
+    assert checks.below("gate", path, LAYERS) == ["hosts", "storage"]
+    path.write_text("---\n# nothing\n")
+    assert checks.below("site", path, LAYERS) == []
+
+
+def test_an_unknown_scenario_is_refused():
+    """With what there is."""
+    with pytest.raises(RefusedError, match=r"no scenario 'nope'.*hosts, storage"):
+        checks.plan(checks.parse(["--scenario", "nope"]), checks.scenarios())
+
+
+def test_everything_is_planned_unless_something_is_asked_for():
+    """Linters, unit tests, scenarios, in this order."""
+    known = checks.scenarios()
+    everything = [phase.name for phase in checks.plan(checks.parse([]), known)]
+    assert everything == [*checks.LINTERS, "unit", *known]
+    assert [phase.name for phase in checks.plan(checks.parse(["--unit"]), known)] == ["unit"]
+    some = checks.plan(checks.parse(["--scenario", "storage", "--scenario", "hosts"]), known)
+    assert [phase.name for phase in some] == ["hosts", "storage"]
+
+
+@pytest.fixture
+def outcomes(monkeypatch):
+    """Return a function that runs phases which end as told (dict of str), and gives those that ran."""
+
+    def run(phases, told):
+        ran = []
+
+        def end(phase, pass_fds):
+            ran.append(phase.name)
+            checks.conclude(phase, 0 if told.get(phase.name, "passed") == "passed" else 1, "")
+
+        monkeypatch.setattr(checks, "run_phase", end)
+        checks.run_all(phases)
+        return ran
+
+    return run
+
+
+def scenario_phases():
+    """Return the phases of three layers and of one that builds on none."""
+    chain = [checks.Phase(name, "scenario", [], LAYERS[:place]) for place, name in enumerate(LAYERS)]
+    return [checks.Phase("yamllint", "lint", []), *chain, checks.Phase("site", "scenario", [])]
+
+
+def test_what_builds_on_a_failure_is_not_run_and_counts_as_failed(outcomes, capsys):
+    """The rest goes on, and the last line is the sum."""
+    phases = scenario_phases()
+    assert outcomes(phases, {"yamllint": "failed", "storage": "failed"}) == ["yamllint", "hosts", "storage", "site"]
+    assert phases[3].outcome == "skipped"
+    assert "builds on storage" in phases[3].note
+    assert checks.show_recap(phases) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 3 failed"
+
+
+def test_success(outcomes, capsys):
+    """Everything passed."""
+    phases = scenario_phases()
+    outcomes(phases, {})
+    assert checks.show_recap(phases) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "5 passed, 0 failed"
+
+
+def test_what_did_not_run_has_not_passed(capsys):
+    """After an interruption."""
+    assert checks.show_recap(scenario_phases()) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 5 failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "passed", "failed"),
+    [
+        (0, "..\n12 passed in 1.2s\n", 12, 0),
+        (1, "F\n1 failed, 11 passed, 2 errors in 1.2s", 11, 3),
+        (2, "no module", 0, 1),
+        (5, "no tests ran in 0.1s", 0, 1),
+    ],
+)
+def test_unit_tests_are_counted(code, output, passed, failed):
+    """Each test counts; tests that could not be found fail."""
+    phase = checks.Phase("unit", "unit", [])
+    checks.conclude(phase, code, output)
+    assert (phase.passed, phase.failed) == (passed, failed)
+
+
+def test_the_steps_of_a_scenario_are_timed():
+    """From the begin of one to the begin of the next."""
+    assert checks.describe_steps([("create", 1.0), ("converge", 9.0)], 39.4) == "create 8, converge 30"
+    assert checks.describe_steps([], 5.0) == ""
+    assert checks.STEP.match("INFO     [hosts > create] Executing\n")[1] == "create"
+
+
+def test_missing_packages_are_named():
+    """Where they cannot be installed, the message is the command that installs them."""
+    code = 'packages[unit]="no-such-command=some-package /no/such/file=other"; PATH=/nowhere; need unit'
+    run = in_bash(code)
+    assert run.returncode == 1
+    assert "apt-get install some-package" in run.stderr
+    assert "other" not in run.stderr  # where there is no dpkg, nobody knows where such a file should be
+    assert in_bash('packages[unit]="no-such-command|bash=bash"; need unit').returncode == 0
+
+
+FAKE = """
+project=$1 venv=$1/.vitrine/venv
+make_virtualenv() {
+    echo made
+    mkdir -p "$venv/bin"
+    printf '#!/bin/sh\\n' >"$venv/bin/python"
+    chmod +x "$venv/bin/python"
+    $2
+}
+virtualenv
+"""
+
+
+def test_the_virtual_environment_is_made_when_it_must_be(tmp_path):
+    """Once; again when the lock has changed, when it is broken, and when making it was interrupted."""
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("one")
+    made = lambda end="true": in_bash(FAKE.replace("$2", end), str(tmp_path)).stdout == "made\n"  # noqa: E731
+    assert made("false")
+    assert made()
+    assert not made()
+    lock.write_text("two")
+    assert made()
+    (tmp_path / ".vitrine/venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    assert made()
+    assert not made()
+
+
+def test_the_lock_names_uv_with_hashes():
+    """set-up takes uv's own lines out of the lock, to fetch it by pip."""
+    lines = subprocess.run(
+        ["sed", "-n", "/^uv==/,/^    #/p", PROJECT / "requirements.lock"], capture_output=True, text=True, check=True
+    ).stdout
+    assert lines.startswith("uv==")
+    assert lines.count("--hash=sha256:") > 1
+    assert lines.count("==") == 1
+
+
+def test_scripts_are_sound_bash():
+    """Each is executable and parses."""
+    for path in [*pathlib.Path(PROJECT / "scripts").iterdir(), PROJECT / ".ci" / "run"]:
+        if path.is_file():
+            subprocess.run(["bash", "-n", path], check=True)
+            assert path.name == "setup.sh" or os.access(path, os.X_OK), path
+
+
+def test_ci_runs_what_developers_run():
+    """.ci/run is scripts/test."""
+    run = subprocess.run([PROJECT / ".ci" / "run", "--help"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("scripts/test ")
+
+
+def test_python_is_the_environments_own():
+    """The tests run with what requirements.lock says."""
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,133 @@
+"""The gate's judgement, on report logs as pytest really writes them."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from plugins.action import verify_layer
+
+TESTS = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """Return a function that runs checks (str, Python) on this machine: (checks, problems, pytest's exit status)."""
+
+    def run(source):
+        (tmp_path / "test_it.py").write_text(source)
+        log = tmp_path / "log.jsonl"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest"]
+        command += ["--hosts=local://", f"--report-log={log}", f"--rootdir={tmp_path}", "--tb=short", str(tmp_path)]
+        code = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TESTS)},
+            capture_output=True,
+            check=False,
+        ).returncode
+        return *verify_layer.parse_report_log(log.read_text().splitlines()), code
+
+    return run
+
+
+def report_of(checks, outcome=("failed", "1 of 2 promises not kept")):
+    """Return the report of a gate that found `checks` (list of dict)."""
+    return {"layer": "database", "outcome": outcome[0], "reason": outcome[1], "checks": checks}
+
+
+def test_kept_promises_verify_the_layer(gate):
+    """A check that passes counts with its host and what it promises."""
+    checks, problems, code = gate('def test_it(host):\n    """Water is wet."""\n    assert host.run("true").rc == 0\n')
+    assert verify_layer.judge(checks, problems, code) == ("verified", "")
+    assert [(check["outcome"], check["promise"]) for check in checks] == [("passed", "Water is wet")]
+    assert checks[0]["host"] == "local"
+
+
+def test_a_failed_check_says_host_promise_and_what_was_seen(gate):
+    """What the operator reads names all three, and not pytest's introspection."""
+    source = 'def test_it(host):\n    """The light is on."""\n    assert 1 == 2, "it was off"\n'
+    checks, problems, code = gate(source + "def test_other(host):\n    pass\n")
+    outcome = verify_layer.judge(checks, problems, code)
+    assert outcome == ("failed", "1 of 2 promises not kept")
+    text = verify_layer.describe_failure(report_of(checks, outcome))
+    assert "Nothing above it was applied" in text
+    assert "local: promised: The light is on" in text
+    assert "seen:     it was off" in text
+    assert "assert 1 == 2" not in text
+    assert "test_other" not in text
+
+
+def test_the_journal_is_part_of_the_failure():
+    """The last lines of the unit's journal follow what was seen."""
+    check = {"host": "database01", "outcome": "failed", "promise": "p", "seen": "s", "journal": "one\ntwo"}
+    text = verify_layer.describe_failure(report_of([check]))
+    assert text.splitlines()[-2:] == ["      | one", "      | two"]
+
+
+def test_skipped_checks_alone_do_not_verify(gate):
+    """Where everything was skipped, nothing was seen."""
+    checks, problems, code = gate("import pytest\n@pytest.mark.skip\ndef test_it():\n    pass\n")
+    assert [check["outcome"] for check in checks] == ["skipped"]
+    assert verify_layer.judge(checks, problems, code) == ("failed", "no check ran")
+
+
+def test_no_check_does_not_verify(gate):
+    """A file without checks is a gate that is open."""
+    assert verify_layer.judge(*gate("")) == ("failed", "no check ran")
+
+
+def test_checks_that_cannot_be_read_fail_the_gate(gate):
+    """An error in the checks themselves is not the hosts' success."""
+    outcome, reason = verify_layer.judge(*gate("import no_such_module\n"))
+    assert outcome == "failed"
+    assert "no_such_module" in reason
+
+
+def test_a_failing_fixture_fails_the_check(gate):
+    """What a check needs and does not get is a failure with its cause, not a pass."""
+    source = 'import pytest\n@pytest.fixture\ndef it():\n    raise OSError("no route")\ndef test_it(it):\n    pass\n'
+    checks, problems, code = gate(source)
+    assert verify_layer.judge(checks, problems, code)[0] == "failed"
+    assert "no route" in checks[0]["seen"]
+
+
+def test_an_unexpected_end_fails_the_gate():
+    """Checks that passed before pytest broke down are not enough."""
+    outcome, reason = verify_layer.judge([{"outcome": "passed"}], [], 3)
+    assert outcome == "failed"
+    assert "3" in reason
+
+
+@pytest.mark.parametrize(
+    ("longrepr", "seen"),
+    [
+        (None, "None"),
+        ("text", "text"),
+        ({"reprcrash": {"message": "AssertionError: it was off\nassert 1 == 2"}}, "it was off"),
+        ({"reprcrash": {"message": "OSError: no route"}}, "OSError: no route"),
+    ],
+)
+def test_what_was_seen(longrepr, seen):
+    """The message of an assertion stands for itself; of anything else, its kind too."""
+    assert verify_layer.seen_of(longrepr) == seen
+
+
+def test_secrets_are_blotted_out():
+    """Every secret goes, the longer first where one contains the other, and signs are taken literally."""
+    hide = verify_layer.redactor({"s3cret.x", "s3cret.xy"})
+    assert hide("a s3cret.xy b s3cret.x c s3cretzx") == "a ******** b ******** c s3cretzx"
+    assert verify_layer.redactor(set())("as it is") == "as it is"
+
+
+@pytest.mark.parametrize("name", ["database_password", "api_token", "SECRET_KEY"])
+def test_names_of_secrets(name):
+    """Variables with such names hold secrets."""
+    assert verify_layer.SECRET_NAME.search(name)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("ansible_host", True), ("ansible_become", True), ("ansible_facts", False)])
+def test_only_connection_variables_reach_the_checks(name, kept):
+    """How to reach a host is the checks' business; the rest of ansible_* is the run's."""
+    assert bool(verify_layer.CONNECTION.match(name)) == kept
