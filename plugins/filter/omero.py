@@ -12,10 +12,10 @@ def omero_password_hash(password, user_id):
         user_id: int, id of the experimenter, which is the salt.
 
     Returns:
-        str: base64 of the MD5 digest of the id as eight bytes, big end first, and the password in UTF-8. This is
-        OMERO's format (ome.security.auth.PasswordUtil), not a choice of ours.
+        str: base64 of the MD5 digest of the id as eight bytes, big end first, and the password in Latin-1. This
+        is OMERO's format (ome.security.auth.PasswordUtil), not a choice of ours.
     """
-    salted = int(user_id).to_bytes(8, "big") + password.encode()
+    salted = int(user_id).to_bytes(8, "big") + password.encode("latin-1", "replace")
     return base64.b64encode(hashlib.md5(salted, usedforsecurity=False).digest()).decode()
 
 

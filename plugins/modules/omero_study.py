@@ -71,6 +71,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.omero_session import ARGUMENTS, session
 
 KINDS = ("projects", "datasets", "annotations")
+FIND_PROJECTS = "select p from Project p where p.details.group.id = :group and p.name in (:names) order by p.id"
+FIND_DATASETS = "select l from ProjectDatasetLink l join fetch l.child d where l.parent.id in (:ids) order by l.id"
+FIND_ANNOTATIONS = (
+    "select l from KINDAnnotationLink l join fetch l.child a"
+    " where l.parent.id in (:ids) and a.ns in (:namespaces) and a.details.owner.id = :user order by l.id"
+)
 ANNOTATIONS = {
     "type": "list",
     "elements": "dict",
@@ -171,19 +177,13 @@ class Import:
 
     def _find_projects(self):
         """Return the wanted projects that exist, by name."""
-        found = self._find(
-            "select p from Project p where p.details.group.id = :group and p.name in (:names) order by p.id",
-            group=self.group,
-            names=[each["name"] for each in self.wanted],
-        )
+        names = [each["name"] for each in self.wanted]
+        found = self._find(FIND_PROJECTS, group=self.group, names=names)
         return self._by_name(found, f"group {self.module.params['group']}")
 
     def _find_datasets(self, projects):
         """Return the datasets in these projects (dict), by names of project and dataset."""
-        links = self._find(
-            "select l from ProjectDatasetLink l join fetch l.child d where l.parent.id in (:ids) order by l.id",
-            ids=[id_of(project) for project in projects.values()],
-        )
+        links = self._find(FIND_DATASETS, ids=[id_of(project) for project in projects.values()])
         found = {}
         for name, project in projects.items():
             inside = [link.child for link in links if id_of(link.parent) == id_of(project)]
@@ -202,8 +202,7 @@ class Import:
 
         items = self.wanted if kind == "Project" else [dataset for _, dataset in self._pairs()]
         links = self._find(
-            f"select l from {kind}AnnotationLink l join fetch l.child a"
-            " where l.parent.id in (:ids) and a.ns in (:namespaces) and a.details.owner.id = :user order by l.id",
+            FIND_ANNOTATIONS.replace("KIND", kind),
             ids=[id_of(parent) for parent in parents],
             namespaces=sorted({each["namespace"] for item in items for each in item["annotations"]}),
             user=self.user,
@@ -216,7 +215,8 @@ class Import:
             if key in found:
                 self.module.fail_json(
                     msg=f"The {kind.lower()} with id {key[0]} has two annotations with the namespace {key[1]} (ids "
-                    f"{id_of(found[key])} and {id_of(link.child)}), and a study has one. Remove one; nothing was changed."
+                    f"{id_of(found[key])} and {id_of(link.child)}), and a study has one. Remove one; nothing was "
+                    "changed."
                 )
             found[key] = link.child
         return found
@@ -228,8 +228,8 @@ class Import:
             kind, name = type(each).__name__[:-1].lower(), each.name.val
             if name in found:
                 self.module.fail_json(
-                    msg=f"The {where} has two {kind}s named {name} (ids {id_of(found[name])} and {id_of(each)}), and it "
-                    "is not to be known which is meant. Rename or remove one; nothing was changed."
+                    msg=f"The {where} has two {kind}s named {name} (ids {id_of(found[name])} and {id_of(each)}): "
+                    "which one is meant? Rename or remove one; nothing was changed."
                 )
             if id_of(each.details.owner) != self.user:
                 self.module.fail_json(

@@ -27,7 +27,6 @@ projects:
       annotations: [{namespace: idr.openmicroscopy.org/study/info, pairs: [[Organism, Homo sapiens]]}]
       images: 414
       datasets: [{name: CENT2, description: "", annotations: []}]
-problems: {description: What is wrong with the study., type: list, elements: str, returned: failure}
 """
 
 import pathlib
@@ -47,7 +46,7 @@ def main():
     """Run the module."""
     module = AnsibleModule(argument_spec={"folder": {"type": "path", "required": True}}, supports_check_mode=True)
     if missing:
-        module.fail_json(msg=f"read_study cannot run: {missing}. Install Vitrine's Python packages: scripts/deploy does.")
+        module.fail_json(msg=f"read_study cannot run: {missing}. scripts/deploy installs what it needs.")
     folder = pathlib.Path(module.params["folder"]).resolve()
     try:
         study = read_study(folder)
@@ -55,9 +54,7 @@ def main():
         found = refusal.problems
         number = "1 problem" if len(found) == 1 else f"{len(found)} problems"
         lines = "\n".join(f"  {each}" for each in found)
-        module.fail_json(
-            msg=f"The study in {folder} cannot be imported, and nothing was changed. {number}:\n{lines}", problems=found
-        )
+        module.fail_json(msg=f"The study in {folder} cannot be imported, and nothing was changed. {number}:\n{lines}")
     module.exit_json(changed=False, folder=str(folder), **study)
 
 

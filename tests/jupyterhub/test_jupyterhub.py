@@ -212,9 +212,11 @@ def test_wrong_password(host, client):
 def test_no_account_for_others(client):
     """Nobody can sign up, and an account of the host that is not a user of the hub cannot log in."""
     user, _ = client(0)
-    assert user.call("GET", "hub/signup").status_code in (403, 404)
+    answer = user.call("GET", "hub/signup")
+    assert answer.status_code in (403, 404), f"the page to sign up: {answer.status_code}"
     user.user = "root"
-    assert user.log_in("").status_code == 403
+    answer = user.log_in("")
+    assert answer.status_code == 403, f"root's login: {answer.status_code}"
 
 
 def test_computes(running):
@@ -284,12 +286,12 @@ except OSError:
 
 
 def test_others_ports(host, running):
-    """A user's code gets no answer from another's server, the proxy's or the hub's API without their tokens."""
+    """A user's code gets no answer from another's server or kernel, the proxy or the hub without their tokens."""
     visitor, neighbour = running
-    visitor.call("GET", f"user/{visitor.user}/lab")
+    assert neighbour.compute("print('private')").strip() == "private"
     owner = f"uid:{host.user(neighbour.user).uid}"
     ports = [line.split()[3].rpartition(":")[2] for line in listeners(host) if owner in line.split()]
-    assert len(ports) == 1, f"the neighbour's server listens on {ports}"
+    assert len(ports) == 1, f"besides the neighbour's server, which asks for a token, a kernel listens: ports {ports}"
     code = f"""
 import urllib.request, urllib.error
 for url in ["http://127.0.0.1:{ports[0]}/jupyter/user/{neighbour.user}/api/contents",

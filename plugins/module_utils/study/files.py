@@ -201,6 +201,10 @@ def check(model, data, report):
 
 def _say(error, model):
     """Return what a pydantic error means for somebody who edits the file."""
+    for step in error["loc"][:-1]:
+        inner = getattr(model.model_fields.get(step), "annotation", None)
+        if isinstance(inner, type) and issubclass(inner, pydantic.BaseModel):
+            model = inner
     name = next((str(step) for step in reversed(error["loc"]) if isinstance(step, str)), "")
     if error["type"] == "missing":
         return f"'{name}' is missing. Add it."

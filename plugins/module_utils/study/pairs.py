@@ -148,7 +148,7 @@ def read_groups(path, header, problems):
             Column, {**config.defaults.model_dump(), **entry}, lambda where, text: report((*location, *where), text)
         )
         if filled is not None:
-            _check_column(filled, header, lambda text: report((*location, "name"), text))
+            _check_column(filled, header, lambda key, text: report((*location, key), text))
         return filled
 
     groups, loose = [], []
@@ -177,17 +177,18 @@ def read_groups(path, header, problems):
 
 
 def _check_column(column, header, report):
-    if header is not None and header.count(column.name) != 1:
-        if column.name in header:
-            report(f"annotation.csv has {header.count(column.name)} columns '{column.name}'. Rename all but one.")
-        else:
-            hint = _like(column.name, header)
-            report(f"annotation.csv has no column '{column.name}'{hint}. Correct the name, or add the column.")
+    there = header.count(column.name) if header is not None else 1
+    if not there:
+        hint = _like(column.name, header)
+        report("name", f"annotation.csv has no column '{column.name}'{hint}. Correct the name, or add the column.")
+    elif there > 1:
+        report("name", f"annotation.csv has {there} columns '{column.name}'. Rename all but one.")
     if column.clientvalue is not None:
         try:
             _render(column.clientvalue, "value")
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as problem:
-            report(f"`clientvalue` of '{column.name}' is no template: {problem}. It may use {{{{ value }}}}.")
+            said = str(problem).rstrip(".")
+            report("clientvalue", f"'{column.clientvalue}' is no template: {said}. It may use {{{{ value }}}}.")
 
 
 def _in_order(columns):

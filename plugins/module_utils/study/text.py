@@ -173,9 +173,7 @@ def _check_numbers(path, study, parts, problems):
     numbers = [part.first(f"{part.kind} Number") for part in parts]
     for part, number in zip(parts, numbers, strict=True):
         if not number.isdigit() or numbers.count(number) > 1:
-            problems.add(
-                path, f"'{part.kind} Number' is '{number}'; wanted is a number that no other has.", part.line
-            )
+            problems.add(path, f"'{part.kind} Number' is '{number}'; wanted is a number that no other has.", part.line)
 
 
 def _check_name(path, study, experiment, problems):
