@@ -139,6 +139,8 @@ class ActionModule(ActionBase):
 
         wanted = list(task_vars["groups"].get(group, []))
         present = [host for host in wanted if host in task_vars["ansible_play_hosts"]]
+        # Not left out by --limit, but lost on the way: failed or unreachable in an earlier play.
+        dropped = [host for host in wanted if host in task_vars["ansible_play_hosts_all"] and host not in present]
         report = {
             "layer": layer,
             "outcome": "not verified",
@@ -152,6 +154,9 @@ class ActionModule(ActionBase):
         }
         if self._task.check_mode:
             report["reason"] = "check mode changes nothing, and so there was nothing new to verify"
+        elif dropped:
+            report["outcome"] = "failed"
+            report["reason"] = f"{', '.join(dropped)} dropped out of this run, failed or unreachable"
         elif not present:
             report["reason"] = f"no host of the group {group} takes part in this run"
         else:

@@ -102,6 +102,8 @@ def test_find_a_dataset(browser, until, node, variables):
         unfold(node(project["name"]))
         until(lambda: node(dataset["name"]), f"no dataset {dataset['name']} in the tree")
         node(dataset["name"]).click()
+        until(lambda: panel(browser, dataset["name"]), f"no details of {dataset['name']} in the right-hand panel")
+        panel(browser, dataset["name"]).click()
         for each in dataset["annotations"]:
             for key, value in each["pairs"]:
                 until(lambda text=f"{key}\t{value}": text in pairs_shown(browser), f"no pair {key}: {value}")
@@ -121,9 +123,18 @@ def unfold(anchor):
     anchor.find_element(By.XPATH, "../i[contains(@class, 'jstree-ocl')]").click()
 
 
-def pairs_shown(browser):
-    """Return the pairs in the right-hand panel, key and value joined by a tab."""
+def panel(browser, name):
+    """Return the heading of the key-value pairs of the object with that name, None while another's are shown."""
     return browser.execute_script(
-        "return [...document.querySelectorAll('#right_panel tr')]"
+        "const shown = document.querySelector('#general_tab');"
+        "return shown && shown.textContent.includes(arguments[0]) ? shown.querySelector('#mapAnnsPane h1') : null",
+        name,
+    )
+
+
+def pairs_shown(browser):
+    """Return the pairs in the right-hand panel that can be seen, key and value joined by a tab."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#mapAnnsPane .keyValueTable tr')].filter(row => row.offsetParent)"
         ".map(row => [...row.cells].map(cell => cell.textContent.trim()).join('\\t'))"
     )

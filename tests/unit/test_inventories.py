@@ -7,7 +7,7 @@ import ansible
 import pytest
 import yaml
 
-from vitrine_cli.site import PROJECT, known_inventories, load_site, read_inventory
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, known_inventories, load_site, read_inventory
 
 SETTINGS = PROJECT / "group_vars" / "all"
 
@@ -116,7 +116,7 @@ def test_an_inventory_is_stronger_than_the_shared_settings(tmp_path):
 def test_the_scenarios_hosts_are_the_demos_under_another_name():
     """Tests and demo can run side by side: neither name nor network nor secrets are the same."""
     demo = load_site(["inventories/demo"])
-    test = load_site(["inventories/demo", "molecule/inventory"])
+    test = load_site(TEST_INVENTORIES)
     assert demo.name != test.name
     assert not set(demo.addresses) & set(test.addresses)
     assert len(demo.addresses) == len(test.addresses)

@@ -16,7 +16,7 @@ import yaml
 from rich.table import Table
 
 from vitrine_cli import local, processes, screen
-from vitrine_cli.site import PROJECT, RefusedError, load_site
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LINTERS = {
     "ansible-lint": ["ansible-lint", "--offline", "--strict"],
@@ -24,7 +24,6 @@ LINTERS = {
     "ruff-check": ["ruff", "check", "--no-cache"],
     "ruff-format": ["ruff", "format", "--no-cache", "--check"],
 }
-INVENTORIES = ["inventories/demo", "molecule/inventory"]
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
@@ -148,15 +147,13 @@ def run_phase(phase, pass_fds=()):
     """
     log = PROJECT / "reports" / "logs" / f"{phase.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-        # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
-        # Molecule names its own.
-        "ANSIBLE_INVENTORY": str(PROJECT / "inventories" / "demo"),
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    if phase.kind == "scenario":
         # Molecule's own choice of a folder is the same for all checkouts of this name.
-        "MOLECULE_EPHEMERAL_DIRECTORY": str(PROJECT / ".vitrine" / "molecule" / phase.name),
-    }
+        environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
+    else:
+        # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
+        environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
     begun = time.monotonic()
     steps: list[tuple[str, float]] = []
     with (
@@ -331,7 +328,7 @@ def main(arguments):
                 raise RefusedError(
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
                 )
-            with hosts_of_tests(load_site(INVENTORIES), options) as descriptor:
+            with hosts_of_tests(load_site(TEST_INVENTORIES), options) as descriptor:
                 run_all(phases, [descriptor])
         else:
             run_all(phases)

@@ -70,10 +70,12 @@ def end_connections(site):
 
 
 def remove_snapshots(site):
-    """Remove the snapshots of a site's hosts (site: Site), which must be gone themselves."""
-    images = podman("images", "--quiet", "--no-trunc", "--filter", f"label=vitrine-site={site.name}")
-    if images:
-        podman("rmi", "--force", *sorted(set(images)))
+    """Remove the snapshots of a site's hosts (site: Site), unless it has hosts, which may be made of them."""
+    if containers(site):
+        return
+    # The newest first: it is made of the older ones.
+    for image in dict.fromkeys(podman("images", "--quiet", "--filter", f"label=vitrine-site={site.name}")):
+        podman("rmi", "--force", image)
     shutil.rmtree(site.volumes / "snapshots", ignore_errors=True)
 
 

@@ -8,6 +8,8 @@ import os
 import pathlib
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
+# The site of the scenarios: the demo under another name.
+TEST_INVENTORIES = ["inventories/demo", "molecule/inventory"]
 
 
 class RefusedError(Exception):
