@@ -1,6 +1,7 @@
 """What the gates share: the promise and the journal in each report, and ways to reach the other hosts of the run."""
 
 import json
+import shlex
 import subprocess
 from types import SimpleNamespace
 
@@ -76,8 +77,7 @@ def run_with_input(host, command, text):
     backend = host.backend.ansible_runner.get_host(host.backend.hostname).backend
     ssh, arguments = backend._build_ssh_command(backend.get_command(command))
     return subprocess.run(
-        backend.quote(" ".join(ssh), *arguments),
-        shell=True,
+        shlex.split(backend.quote(" ".join(ssh), *arguments)),
         input=text,
         capture_output=True,
         text=True,

@@ -15,7 +15,6 @@ import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-
 # setuptools first: it brings the distutils that the source's setup.py asks for.
 importlib.import_module("setuptools")
 ccompiler = importlib.import_module("distutils.ccompiler")
