@@ -3,6 +3,7 @@
 A picture of what the browser showed at the end is kept beside the reports, or where VITRINE_SCREENSHOT says.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,12 @@ from plugins.module_utils.study.folder import read_study
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed on the controller")
 
-from selenium.common.exceptions import TimeoutException  # noqa: E402
+from selenium.common.exceptions import (  # noqa: E402
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
@@ -99,11 +105,9 @@ def test_find_a_dataset(browser, until, node, variables):
     browser.execute_script("window.vitrine = 'the page that was opened'")
     try:
         until(lambda: node(project["name"]), f"no project {project['name']} in the tree")
-        unfold(node(project["name"]))
-        until(lambda: node(dataset["name"]), f"no dataset {dataset['name']} in the tree")
-        node(dataset["name"]).click()
-        until(lambda: panel(browser, dataset["name"]), f"no details of {dataset['name']} in the right-hand panel")
-        panel(browser, dataset["name"]).click()
+        until(lambda: node(dataset["name"]) or unfold(node(project["name"])), f"no dataset {dataset['name']} below it")
+        until(lambda: select(node(dataset["name"])), f"the dataset {dataset['name']} cannot be selected")
+        until(lambda: unfold_pairs(browser, dataset["name"]), f"no key-value pairs of {dataset['name']} on the right")
         for each in dataset["annotations"]:
             for key, value in each["pairs"]:
                 until(lambda text=f"{key}\t{value}": text in pairs_shown(browser), f"no pair {key}: {value}")
@@ -118,18 +122,44 @@ def refused(browser):
     return f"refused were {', '.join(sorted(lines))}" if lines else "no request was refused"
 
 
+def click(element):
+    """Click on an element that may still be moving or on its way out: the next attempt will tell."""
+    with contextlib.suppress(
+        ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException
+    ):
+        element.click()
+
+
 def unfold(anchor):
-    """Unfold a node of the tree (anchor: its WebElement) by a click on its arrow."""
-    anchor.find_element(By.XPATH, "../i[contains(@class, 'jstree-ocl')]").click()
+    """Unfold a node of the tree (anchor: its WebElement) by a click on its arrow, unless it is on its way."""
+    with contextlib.suppress(StaleElementReferenceException):
+        item = anchor.find_element(By.XPATH, "..")
+        if {"jstree-closed", "jstree-loading"} & set(item.get_attribute("class").split()) == {"jstree-closed"}:
+            click(item.find_element(By.CSS_SELECTOR, "i.jstree-ocl"))
 
 
-def panel(browser, name):
-    """Return the heading of the key-value pairs of the object with that name, None while another's are shown."""
-    return browser.execute_script(
+def select(anchor):
+    """Select a node of the tree; returns whether it is selected."""
+    with contextlib.suppress(StaleElementReferenceException):
+        if "jstree-clicked" in anchor.get_attribute("class").split():
+            return True
+        click(anchor)
+    return False
+
+
+def unfold_pairs(browser, name):
+    """Unfold the key-value pairs of the object with that name in the right-hand panel; returns whether they are."""
+    heading = browser.execute_script(
         "const shown = document.querySelector('#general_tab');"
         "return shown && shown.textContent.includes(arguments[0]) ? shown.querySelector('#mapAnnsPane h1') : null",
         name,
     )
+    with contextlib.suppress(StaleElementReferenceException):
+        if heading and "closed" not in heading.get_attribute("class").split():
+            return True
+        if heading:
+            click(heading)
+    return False
 
 
 def pairs_shown(browser):
