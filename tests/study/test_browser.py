@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 SECONDS = 45
-ATTEMPTS = 3
+ATTEMPTS = 5
 DISTURBED = "ERR_NETWORK_CHANGED"
 OPTIONS = [
     "--headless=new",
@@ -72,13 +73,13 @@ def until(browser):
 
     def wait(condition, otherwise):
         def on_the_same_page(_):
-            assert browser.execute_script("return window.vitrine"), f"the page reloads itself: {refused(browser)}"
+            assert browser.execute_script("return window.vitrine"), f"the page reloads itself: {trouble(browser)}"
             return condition()
 
         try:
             return WebDriverWait(browser, SECONDS).until(on_the_same_page)
         except TimeoutException:
-            raise AssertionError(f"{otherwise} within {SECONDS} s; {refused(browser)}") from None
+            raise AssertionError(f"{otherwise} within {SECONDS} s; {trouble(browser)}") from None
 
     return wait
 
@@ -108,6 +109,7 @@ def test_find_a_dataset(browser, until, node, variables):
             # Chromium gives requests up when an interface of its own machine comes or goes, such as a container's.
             if not left or DISTURBED not in str(failure):
                 raise
+            time.sleep(2)
 
 
 def find_a_dataset(browser, until, node, variables):
@@ -118,7 +120,7 @@ def find_a_dataset(browser, until, node, variables):
 
     # Everyone's data: OMERO.web shows a user's own first, and the public has none.
     browser.get(f"{variables['site_url']}webclient/?experimenter=-1")
-    went_wrong = refused(browser)
+    went_wrong = trouble(browser)
     assert DISTURBED not in went_wrong, went_wrong
     browser.execute_script("window.vitrine = 'the page that was opened'")
     try:
@@ -134,13 +136,14 @@ def find_a_dataset(browser, until, node, variables):
         browser.save_screenshot(str(picture))
 
 
-def refused(browser):
-    """Say which requests of the page went wrong, as the browser's log has it."""
+def trouble(browser):
+    """Say which requests of the page went wrong, as the browser's log and its own error page have it."""
     lines = {
         re.sub(r"\?\S*", "", entry["message"]) for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
     }
-    some = sorted(lines, key=lambda line: (DISTURBED not in line, line))[:3]
-    return f"of its requests {len(lines)} went wrong: {', '.join(some)}" if lines else "none of its requests went wrong"
+    code = browser.execute_script("return document.querySelector('.error-code')?.textContent")
+    some = sorted(lines | ({code} if code else set()), key=lambda line: (DISTURBED not in line, line))
+    return f"{len(some)} requests went wrong: {', '.join(some[:3])}" if some else "none of its requests went wrong"
 
 
 def click(element):
