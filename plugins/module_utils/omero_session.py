@@ -38,9 +38,8 @@ def session(module):
     try:
         client.createSession(user, module.params["login_password"])
     except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException) as problem:
-        client.closeSession()
         module.fail_json(msg=f"{user} cannot log in to OMERO.server on {host}:{port}: {problem.reason}")
-    except Ice.Exception as problem:
+    except (Ice.Exception, omero.ClientError) as problem:
         module.fail_json(msg=f"OMERO.server on {host}:{port} does not answer: {problem}")
     try:
         yield client

@@ -36,7 +36,10 @@ def test_starts_at_boot(host):
 
 def test_public_page(ask):
     """A visitor sees the web client over HTTPS, with a certificate for the public name."""
-    seen = ask("/webclient/")
+    start = ask("/")
+    assert start.status == 302, start.status
+    assert start.headers["location"].endswith("/webclient/?experimenter=-1"), start.headers["location"]
+    seen = ask("/webclient/?experimenter=-1")
     assert seen.status == 200, f"{seen.status} {seen.headers.get('location', '')}"
     assert "dataTree" in seen.body, "the page has no tree"
 
