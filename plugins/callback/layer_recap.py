@@ -9,6 +9,7 @@ import time
 from ansible.parsing.ajson import AnsibleJSONEncoder
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
 
 DOCUMENTATION = """
 name: layer_recap
@@ -121,9 +122,14 @@ class CallbackModule(CallbackBase):
 
     def _site(self):
         """Return the site's addresses, as the variables of the last host that answered say."""
-        if self._host is None:
+        manager = self._play.get_variable_manager()
+        # Where none took part, the variables that the site has in common are any host's; there is no public way to them.
+        host = self._host or next(iter(manager._inventory.get_hosts(ignore_limits=True)), None)
+        if host is None:
             return {}
-        values = self._play.get_variable_manager().get_vars(play=self._play, host=self._host)
+        values = manager.get_vars(play=self._play, host=host)
+        # Ansible gives them only to a run that had hosts.
+        values.setdefault("hostvars", HostVars(manager._inventory, manager, self._play.get_loader()))
         templar = Templar(loader=self._play.get_loader(), variables=values)
         groups = values.get("groups", {})
         site = {"inventory": [str(source) for source in values.get("ansible_inventory_sources") or []]}
