@@ -123,7 +123,7 @@ class CallbackModule(CallbackBase):
     def _site(self):
         """Return the site's addresses, as the variables of the last host that answered say."""
         manager = self._play.get_variable_manager()
-        # Where none took part, the variables that the site has in common are any host's; there is no public way to them.
+        # Where none took part, any host has what the site has in common; there is no public way to the hosts.
         host = self._host or next(iter(manager._inventory.get_hosts(ignore_limits=True)), None)
         if host is None:
             return {}
