@@ -6,6 +6,7 @@ module: omero_group
 short_description: Make an OMERO group and set its permissions
 description:
   - Needs omero-py in the interpreter that it runs with.
+extends_documentation_fragment: [omero_login]
 options:
   name: {description: Name of the group., type: str, required: true}
   permissions:
@@ -13,10 +14,6 @@ options:
     type: str
     choices: [rw----, rwr---, rwra--, rwrw--]
     required: true
-  login_host: {description: Host of OMERO.server., type: str, default: localhost}
-  login_port: {description: Its TLS port., type: int, default: 4064}
-  login_user: {description: An OMERO administrator., type: str, default: root}
-  login_password: {description: That user's password., type: str, required: true}
 """
 
 RETURN = r"""

@@ -9,6 +9,8 @@ description:
     by its name, a dataset by its name in the project, an annotation by its namespace on either.
   - Takes nothing away. What an interrupted run left unfinished is completed by the next.
   - Needs omero-py in the interpreter that it runs with.
+  - I(login_user) owns what is made.
+extends_documentation_fragment: [omero_login]
 options:
   projects:
     description: The projects, as M(read_study) returns them.
@@ -42,10 +44,6 @@ options:
             default: []
             suboptions: *annotation
   group: {description: Group that the data belong to., type: str, required: true}
-  login_host: {description: Host of OMERO.server., type: str, default: localhost}
-  login_port: {description: Its TLS port., type: int, default: 4064}
-  login_user: {description: "Who imports, and owns what is made.", type: str, default: root}
-  login_password: {description: That user's password., type: str, required: true}
 """
 
 RETURN = r"""

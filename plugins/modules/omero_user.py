@@ -7,16 +7,13 @@ short_description: Make an OMERO user and put them into groups
 description:
   - Needs omero-py in the interpreter that it runs with.
   - Adds groups and takes none away. The password is given at creation and never changed.
+extends_documentation_fragment: [omero_login]
 options:
   name: {description: Login name., type: str, required: true}
   password: {description: Password at creation., type: str, required: true}
   groups: {description: "Groups, the default one first.", type: list, elements: str, required: true}
   first_name: {description: First name., type: str, required: true}
   last_name: {description: Last name., type: str, required: true}
-  login_host: {description: Host of OMERO.server., type: str, default: localhost}
-  login_port: {description: Its TLS port., type: int, default: 4064}
-  login_user: {description: An OMERO administrator., type: str, default: root}
-  login_password: {description: That user's password., type: str, required: true}
 """
 
 RETURN = r"""

@@ -314,6 +314,15 @@ def test_the_steps_of_a_scenario_are_timed():
     assert checks.STEP.match("INFO     [hosts > create] Executing\n")[1] == "create"
 
 
+def test_what_is_shown_of_a_failure():
+    """The failed task, not how the scenario took its hosts down afterwards."""
+    log = [f"line {number}" for number in range(100)]
+    failed = ["fatal: [proxy01]", "ERROR    [study > verify] \x1b[31mExecuted: Failed\x1b[0m", "PLAY [Destroy]"]
+    assert checks.before_failure(log + failed)[-2:] == failed[:2]
+    assert len(checks.before_failure(log + failed)) == checks.LINES_SHOWN
+    assert checks.before_failure(log)[-1] == "line 99"
+
+
 def test_missing_packages_are_named():
     """Where they cannot be installed, the message is the command that installs them."""
     code = 'packages[unit]="no-such-command=some-package /no/such/file=other"; PATH=/nowhere; need unit'

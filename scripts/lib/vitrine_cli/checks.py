@@ -27,6 +27,8 @@ LINTERS = {
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
+# As it says that one has failed; what follows is how the scenario takes its hosts down.
+FAILED_STEP = re.compile(r"(ERROR|CRITICAL) +\[\S+ > \w+\]")
 UNIT_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?)\b")
 
 
@@ -222,10 +224,16 @@ def conclude(phase, code, output):
 
 
 def show_end(log):
-    """Print the last lines of a log (pathlib.Path) and where the rest is."""
-    for line in log.read_text().splitlines()[-LINES_SHOWN:]:
+    """Print what a log (pathlib.Path) has last before the failure, and where the rest is."""
+    for line in before_failure(log.read_text().splitlines()):
         screen.console.print(f"    | {line}", markup=False)
     screen.console.print(f"    the whole output: {log}", markup=False)
+
+
+def before_failure(lines):
+    """Return the last of the lines (list of str) up to the first that says that a step failed, else up to the end."""
+    end = next((number for number, line in enumerate(lines, 1) if FAILED_STEP.match(line)), len(lines))
+    return lines[max(0, end - LINES_SHOWN) : end]
 
 
 def run_all(phases, pass_fds=()):
