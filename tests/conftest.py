@@ -102,6 +102,22 @@ def can_connect(host, address, port, seconds=3):
     return host.run("python3 -c %s", code).rc == 0
 
 
+def check_mounts(host, unit):
+    """Check that a unit's data are where they should be, and that systemd asks for that before each start.
+
+    Args:
+        host: Testinfra host.
+        unit: str, a systemd service without `.service`, as role mount_guard knows it.
+
+    Raises:
+        AssertionError: with what the guard says.
+    """
+    asks = host.check_output("systemctl show --property=ExecStartPre %s.service", unit)
+    assert "vitrine-mount-guard" in asks, f"{unit} would start on whatever is mounted"
+    seen = host.run("vitrine-mount-guard /etc/vitrine/mounts/%s.json", unit)
+    assert seen.rc == 0, seen.stderr.strip()
+
+
 # Runs on the asking host with nothing but Python's standard library; a redirect is an answer, not a way to go.
 FETCH = """
 import http.client, json, socket, ssl, sys

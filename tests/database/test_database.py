@@ -3,12 +3,13 @@
 import secrets
 
 import pytest
-from conftest import can_connect, run_with_input
+from conftest import can_connect, check_mounts, run_with_input
 
 testinfra_hosts = ["ansible://database"]
-pytestmark = pytest.mark.unit("postgresql@15-main")
+pytestmark = pytest.mark.unit("postgresql*")
 
 VOLUME = "/var/lib/postgresql"
+PSQL = "psql --no-psqlrc --tuples-only --no-align --quiet --set=ON_ERROR_STOP=1"
 
 
 @pytest.fixture
@@ -20,24 +21,32 @@ def omero(variables, reach):
 @pytest.fixture
 def ask(host):
     """Return a function that asks the server a question as its administrator."""
-    return lambda sql: host.check_output(
-        "runuser --user=postgres -- psql --no-psqlrc --tuples-only --no-align --command=%s", sql
+    return lambda sql, database="postgres": host.check_output(
+        f"runuser --user=postgres -- {PSQL} --dbname=%s --command=%s", database, sql
     )
 
 
-def test_starts_at_boot(host):
-    """PostgreSQL runs, starts at boot, and refuses to start without its volume."""
-    service = host.service("postgresql@15-main")
+@pytest.fixture
+def read(omero, variables):
+    """Return a function that runs SQL from the OMERO host as the user of read-only servers."""
+    user, password = variables["database_readonly_user"], variables["database_readonly_password"]
+    command = f"read -r PGPASSWORD; export PGPASSWORD; exec {PSQL} 'service=omero user={user}'"
+    return lambda sql: run_with_input(omero, command, f"{password}\n{sql}\n")
+
+
+def test_starts_at_boot(host, variables):
+    """PostgreSQL runs, starts at boot, and starts on nothing but its own volume."""
+    unit = f"postgresql@{variables['database_version']}-main"
+    service = host.service(unit)
     assert service.is_running, "it does not run"
     assert service.is_enabled
-    assert f"AssertPathIsMountPoint={VOLUME}" in host.check_output("systemctl cat postgresql@15-main")
+    check_mounts(host, unit)
 
 
-def test_data_on_the_volume(host, ask):
+def test_data_on_the_volume(ask):
     """The data are on the volume, with checksums."""
     directory = ask("show data_directory")
     assert directory.startswith(VOLUME + "/"), f"the data are in {directory}"
-    assert host.run("mountpoint --quiet %s", VOLUME).rc == 0, f"{VOLUME} is not a mount point"
     assert ask("show data_checksums") == "on"
 
 
@@ -61,6 +70,32 @@ def test_wrong_password(omero):
     seen = omero.run("PGPASSWORD=wrong psql --no-psqlrc --command='select 1' service=omero")
     assert seen.rc != 0, "the server took it"
     assert "password authentication failed" in seen.stderr, seen.stderr.strip()
+
+
+def test_client_without_a_certificate(omero):
+    """A host that does not show its certificate is refused, even with the right password."""
+    seen = omero.run("psql --no-psqlrc --command='select 1' 'service=omero sslcert=/none sslkey=/none'")
+    assert seen.rc != 0, "the server took it"
+    assert "requires a valid client certificate" in seen.stderr, seen.stderr.strip()
+
+
+def test_client_with_another_certificate(omero):
+    """A host with a certificate that the server does not know is refused, even with the right password."""
+    make = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=$(hostname) -days 1 -keyout $d/key -out $d/pem 2>/dev/null"
+    )
+    connect = "psql --no-psqlrc --command='select 1' \"service=omero sslcert=$d/pem sslkey=$d/key\""
+    seen = omero.run(f"d=$(mktemp --directory) && {make} && {connect}; state=$?; rm --recursive $d; exit $state")
+    assert seen.rc != 0, "the server took it"
+    assert "unknown ca" in seen.stderr, seen.stderr.strip()
+
+
+def test_another_server(omero, variables):
+    """OMERO's hosts talk to no server but the one whose certificate they know."""
+    own = f"{variables['database_client_dir']}/client.pem"
+    seen = omero.run("psql --no-psqlrc --command='select 1' %s", f"service=omero sslrootcert={own}")
+    assert seen.rc != 0, "the host would have sent its password"
+    assert "certificate verify failed" in seen.stderr, seen.stderr.strip()
 
 
 def test_without_tls(omero):
@@ -125,7 +160,99 @@ def test_least_privilege(ask, variables):
     assert public == "f", "everyone may connect"
 
 
-def test_password_file(omero):
-    """The password lies in a file that root alone can read."""
-    file = omero.file("/etc/vitrine/database.pgpass")
+def test_nobody_uninvited(ask):
+    """Those who are not named have no right in any database but to the templates."""
+    open_to_all = ask(
+        "select datname from pg_database where not datistemplate and has_database_privilege('public', oid, 'connect')"
+    )
+    assert open_to_all == "", f"open to everyone: {open_to_all}"
+
+
+@pytest.mark.parametrize("name", ["client.key", "pgpass"])
+def test_secret_files(omero, variables, name):
+    """{name}, for the connection to the database, can be read by root alone."""
+    file = omero.file(f"{variables['database_client_dir']}/{name}")
     assert (file.user, file.mode) == ("root", 0o600)
+
+
+def test_reader_reads(read, variables):
+    """The read-only user logs in and reads every table that there is."""
+    readable = "has_table_privilege(format('%I.%I', schemaname, tablename), 'select')"
+    seen = read(f"select current_user; select tablename from pg_tables where schemaname = 'public' and not {readable};")
+    assert seen.returncode == 0, seen.stderr.strip()
+    assert seen.stdout.split() == [variables["database_readonly_user"]], "it cannot read some tables"
+
+
+def test_reader_will_read(ask, variables):
+    """A table that an upgrade of OMERO adds can be read by the read-only user at once, and not be written."""
+    reader = variables["database_readonly_user"]
+    rights = [f"has_table_privilege('{reader}', 'promise', '{right}')" for right in ("select", "insert", "truncate")]
+    make = f"set local role {variables['database_user']}; create table promise (word text)"
+    # Rolled back: the table never is there for anyone else.
+    seen = ask(f"begin; {make}; select {', '.join(rights)}; rollback", variables["database_name"])
+    assert seen == "t|f|f", f"select, insert, truncate: {seen}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["create table promise (word text)", "create schema promise", "create role promise", "drop owned by omero"],
+)
+def test_reader_does_not_write(read, statement):
+    """The read-only user cannot: {statement}."""
+    seen = read(f"begin; {statement}; rollback;")
+    assert seen.returncode != 0, "the server did it"
+    assert "permission denied" in seen.stderr or "must be" in seen.stderr, seen.stderr.strip()
+
+
+def test_reader_computes(read):
+    """The read-only user may use temporary tables, as OMERO does, and a statement of its own ends after a minute."""
+    seen = read("create temporary table promise as select 1; show statement_timeout;")
+    assert seen.returncode == 0, seen.stderr.strip()
+    assert seen.stdout.strip() == "1min"
+
+
+def test_monitor(host, omero, variables):
+    """The monitoring user reads the statistics on the database's host, and does not get in from elsewhere."""
+    user, password = variables["database_monitor_user"], variables["database_monitor_password"]
+    where = f"dbname={variables['database_name']} user={user}"
+    ask = f"read -r PGPASSWORD; export PGPASSWORD; exec {PSQL} --command=%s '{where} host=%s'"
+    count = "'select count(*) > 0 from pg_stat_statements where query is not null'"
+    seen = run_with_input(host, ask % (count, "127.0.0.1"), password + "\n")
+    assert seen.stdout.strip() == "t", seen.stderr.strip()
+    seen = run_with_input(omero, ask % ("'select 1'", variables["database_endpoint"]), password + "\n")
+    assert seen.returncode != 0, "the server let it in"
+    assert "no pg_hba.conf entry" in seen.stderr, seen.stderr.strip()
+
+
+def test_settings_are_in_force(ask):
+    """No setting waits for a restart, and none was refused."""
+    assert ask("select name from pg_settings where pending_restart") == ""
+    assert ask("select name, error from pg_file_settings where error is not null") == ""
+    assert ask("select line_number, error from pg_hba_file_rules where error is not null") == ""
+
+
+def test_connections(ask, variables):
+    """There are connections enough for every OMERO.server's pool, and one is left for the operator."""
+    servers = {
+        name for group in variables["network_services"]["postgresql"]["clients"] for name in variables["groups"][group]
+    }
+    free = int(
+        ask("select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
+    )
+    assert free > len(servers) * variables["database_poolsize"], f"{free} for {len(servers)} servers"
+
+
+def test_memory(host, ask):
+    """The shared buffers are no more than a third of the host's memory."""
+    shared = int(ask("select setting::bigint * 8 from pg_settings where name = 'shared_buffers'"))
+    total = int(host.check_output("awk '/^MemTotal:/ {print $2}' /proc/meminfo"))
+    assert shared * 3 <= total, f"{shared} kB of {total} kB"
+
+
+def test_slow_queries(host, ask):
+    """A statement that takes more than a second is found in the log."""
+    word = f"promise{secrets.token_hex(8)}"
+    ask(f"select pg_sleep(1.1) as {word}")
+    log = ask("select pg_current_logfile()") or "/var/log/postgresql"
+    seen = host.run("grep --recursive --count --no-filename %s %s", word, log)
+    assert seen.rc == 0, f"nothing of it below {log}"

@@ -3,12 +3,10 @@
 import secrets
 
 import pytest
-from conftest import can_connect, fetch
+from conftest import can_connect, check_mounts, fetch
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
-
-VOLUME = "/var/cache/nginx"
 
 
 @pytest.fixture
@@ -30,8 +28,7 @@ def test_starts_at_boot(host):
     service = host.service("nginx")
     assert service.is_running, "it does not run"
     assert service.is_enabled
-    assert f"AssertPathIsMountPoint={VOLUME}" in host.check_output("systemctl cat nginx")
-    assert host.run("mountpoint --quiet %s", VOLUME).rc == 0, f"{VOLUME} is not a mount point"
+    check_mounts(host, "nginx")
 
 
 def test_public_page(ask):
