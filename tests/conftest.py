@@ -8,6 +8,11 @@ from types import SimpleNamespace
 import pytest
 import testinfra
 
+# Fixtures for the scenarios that break things.
+from faults import container, machine, reboot
+
+__all__ = ["container", "machine", "reboot"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):

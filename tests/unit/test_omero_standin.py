@@ -354,3 +354,26 @@ def test_passwords_are_no_settings_for_clients():
 def test_read_only_settings(known, database):
     """The database alone, or the whole server."""
     assert settings.is_read_only(known, "db") is database
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("omero", {}),
+        ("omero?sslmode=verify-full&sslkey=/k.pk8", {"sslmode": "verify-full", "sslkey": "/k.pk8"}),
+    ],
+)
+def test_driver_settings(name, expected):
+    """What follows the database's name goes to the driver."""
+    given = {"host": "db", "port": "5432", "name": name, "user": "omero", "pass": "secret"}
+    seen = settings.connection_settings({f"omero.db.{key}": value for key, value in given.items()})
+    base = {"host": "db", "port": 5432, "dbname": "omero", "user": "omero", "password": "secret"}
+    assert seen == base | expected
+
+
+@pytest.mark.parametrize(("name", "words"), [("omero?sslfactory=x", "sslfactory"), ("omero?sslmode", "sslmode")])
+def test_unknown_driver_settings(name, words):
+    """A setting of the driver that the stand-in does not know, or cannot read, is an error."""
+    given = {"host": "db", "port": "5432", "name": name, "user": "omero", "pass": "secret"}
+    with pytest.raises(ValueError, match=words):
+        settings.connection_settings({f"omero.db.{key}": value for key, value in given.items()})

@@ -2,42 +2,17 @@
 
 import logging
 from contextlib import contextmanager
-from urllib.parse import parse_qsl
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from .settings import is_read_only
+from .settings import connection_settings, is_read_only
 
 log = logging.getLogger(__name__)
-
-# Those of the Java driver's settings that mean the same to libpq.
-DRIVER_SETTINGS = ("sslcert", "sslkey", "sslmode", "sslrootcert")
 
 
 class Unusable(Exception):
     """The database cannot be reached, or is not one of this server's."""
-
-
-def connection_settings(settings):
-    """Translate OMERO's settings into libpq's.
-
-    Args:
-        settings: dict of str to str; omero.db.name may carry the driver's settings, as `name?sslmode=verify-full&...`,
-            which libpq knows by the same names.
-
-    Returns:
-        A dict: host, port, dbname, user, password and the driver's settings.
-
-    Raises:
-        Unusable: the driver's settings have one that this stand-in does not know.
-    """
-    name, _, options = settings["omero.db.name"].partition("?")
-    driver = dict(parse_qsl(options, keep_blank_values=True, strict_parsing=bool(options)))
-    if unknown := sorted(driver.keys() - DRIVER_SETTINGS):
-        raise Unusable(f"omero.db.name has {', '.join(unknown)}; the stand-in knows {', '.join(DRIVER_SETTINGS)}")
-    host, port, user, password = (settings[f"omero.db.{key}"] for key in ("host", "port", "user", "pass"))
-    return {"host": host, "port": int(port), "dbname": name, "user": user, "password": password, **driver}
 
 
 class Database:
