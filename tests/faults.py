@@ -65,7 +65,7 @@ def wrong_volumes(path):
         ),
         "full": (
             f"mkdir -p /mnt/full; mount -t tmpfs -o size=9m tmpfs /mnt/full; cp {path}/.vitrine-volume /mnt/full;"
-            f" fallocate -l 8900000 /mnt/full/ballast; mount --bind /mnt/full {path}",
+            f" fallocate -l 9200000 /mnt/full/ballast; mount --bind /mnt/full {path}",
             f"umount {path}; umount /mnt/full; rmdir /mnt/full",
             "full, the limit is 95 %",
         ),

@@ -168,7 +168,7 @@ def describe(layer):
     checks = f"{layer['checks']['passed']} checks passed"
     if layer["checks"]["failed"]:
         checks += f", {layer['checks']['failed']} failed"
-    line = f"{layer['layer']:<12}{applied:<24}{layer['outcome']:<14}{checks:<28}{layer['seconds']:>6.0f} s"
+    line = f"{layer['layer']:<16}{applied:<24}{layer['outcome']:<14}{checks:<28}{layer['seconds']:>6.0f} s"
     if layer["not_verified_on"]:
         line += f"   not verified on {', '.join(layer['not_verified_on'])}"
     if layer["reason"]:
