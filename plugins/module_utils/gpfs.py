@@ -5,6 +5,7 @@ could be mistaken for a colon percent-encoded (IBM's mmclidecode).
 """
 
 import json
+from itertools import zip_longest
 from urllib.parse import unquote
 
 # Before the fields of a row: command, kind of row, HEADER or 0, version, two that are reserved.
@@ -39,7 +40,9 @@ def parse(text):
             headers[kind] = parts[FIRST_FIELD:]
             rows.setdefault(kind, [])
         elif kind in headers:
-            rows[kind].append({name: value for name, value in zip(headers[kind], parts[FIRST_FIELD:]) if name})
+            # The colon at the end makes one name and one value more, both empty.
+            fields = zip_longest(headers[kind], parts[FIRST_FIELD:], fillvalue="")
+            rows[kind].append({name: value for name, value in fields if name})
         else:
             raise GpfsError(f"a row without a HEADER line: {line}")
     if not headers:
@@ -151,7 +154,9 @@ class Node:
             words = " ".join((errors.strip() or output.strip()).split())
             if status in (124, 137):
                 words = f"no answer within {self._timeout} s. {words}"
-            raise GpfsError(f"{' '.join([command.rpartition('/')[2], *arguments])}: {words or 'no word'} (exit status {status})")
+            raise GpfsError(
+                f"{' '.join([command.rpartition('/')[2], *arguments])}: {words or 'no word'} (exit status {status})"
+            )
         return output
 
     def _mm(self, command, *arguments):
@@ -195,5 +200,8 @@ class Node:
                 return {"state": "fileset", "seen": str(problem)}
             linked = [each["path"] for each in filesets if each["status"] == "Linked"]
             if not any(f"{each}/".startswith(f"{path}/") for each in linked):
-                return {"state": "fileset", "seen": f"the fileset {wanted['fileset']} of {name} is not linked below {path}"}
+                return {
+                    "state": "fileset",
+                    "seen": f"the fileset {wanted['fileset']} of {name} is not linked below {path}",
+                }
         return {"state": state, "seen": seen}

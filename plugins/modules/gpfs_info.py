@@ -5,8 +5,8 @@ DOCUMENTATION = r"""
 module: gpfs_info
 short_description: State of a node of IBM Storage Scale (GPFS) and of its mounts
 description:
-  - Asks the product's own commands (C(mmlscluster), C(mmgetstate), C(mmlsfs), C(mmlsmount), C(mmlsfileset)) and the kernel.
-  - Changes nothing. Fails when the product is not installed, or when a command about the node itself fails, with its words.
+  - Asks the product's own commands (mmlscluster, mmgetstate, mmlsfs, mmlsmount, mmlsfileset) and the kernel.
+  - Changes nothing. Fails when the product is not installed, and with a command's words when that says nothing of it.
 options:
   bin: {description: Folder of the product's commands., type: path, default: /usr/lpp/mmfs/bin}
   timeout: {description: Seconds that each command may take., type: int, default: 60}
@@ -33,7 +33,9 @@ node:
 mounts:
   description:
     - The mounts asked for, each with C(state) and, as a sentence, what was C(seen).
-    - The state is mounted, absent, stale, elsewhere, occupied, foreign, writable, read_only, unknown, not_at_boot or fileset.
+    - >-
+      The state is mounted, absent, stale, elsewhere, occupied, foreign, writable, read_only, unknown, not_at_boot or
+      fileset.
   type: list
   elements: dict
   returned: success
@@ -68,9 +70,10 @@ def main():
     command = f"{wanted['bin']}/mmlscluster"
     if not os.access(command, os.X_OK):
         module.fail_json(
-            msg=f"IBM Storage Scale is not installed on this host: there is no {command}. It is in no package index: it comes "
-            "from IBM (Fix Central, with a licence) or from a repository of your own. Install gpfs.base and what goes with it, "
-            "join the host to the cluster (mmaddnode) and run again; gpfs_client_bin names another folder."
+            msg=f"IBM Storage Scale is not installed on this host: there is no {command}. It is in no package index: "
+            "it comes from IBM (Fix Central, with a licence) or from a repository of your own. Install gpfs.base and "
+            "what goes with it, join the host to the cluster (mmaddnode) and run again; gpfs_client_bin names another "
+            "folder."
         )
     asked = Node(module.run_command, wanted["bin"], wanted["timeout"], wanted["fstype"])
     try:
@@ -80,6 +83,8 @@ def main():
             mounts = [mount | asked.read_mount(mount, node) for mount in wanted["mounts"]]
     except GpfsError as problem:
         module.fail_json(msg=f"IBM Storage Scale does not answer as it should: {problem}")
+    except KeyError as missing:
+        module.fail_json(msg=f"IBM Storage Scale does not answer as it should: an answer lacks the field {missing}")
     module.exit_json(changed=False, node=node, mounts=mounts)
 
 

@@ -71,4 +71,6 @@ def test_services(host, mounts):
             missing = {"gpfs.service", "gpfs-wait-mount.service"} - set(waits)
             assert not missing, f"{service} does not wait for {', '.join(sorted(missing))}"
             unit = host.check_output("systemctl cat %s", service)
-            assert f"AssertPathIsMountPoint={mount['path']}\n" in unit + "\n", f"{service} starts without {mount['path']}"
+            assert f"AssertPathIsMountPoint={mount['path']}\n" in unit + "\n", (
+                f"{service} starts without {mount['path']}"
+            )

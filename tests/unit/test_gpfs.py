@@ -3,6 +3,8 @@
 The lines are in the shape that IBM's own tools and public programs quote; names are made up.
 """
 
+import json
+
 import pytest
 
 from plugins.module_utils.gpfs import GpfsError, Node, judge_mount, parse, read_file_system, read_node
@@ -20,10 +22,11 @@ no:CCR:server1:server2:
 mmlscluster:clusterNode:0:1:::1:server1.example.org:10.0.0.1:server1.example.org:quorumManager::::
 mmlscluster:clusterNode:0:1:::4:image01.example.org:10.0.0.4:image01.example.org:::::
 """
-STATE_HEADER = (
-    "mmgetstate::HEADER:version:reserved:reserved:nodeName:nodeNumber:state:quorum:nodesUp:totalNodes:remarks:cnfsState:\n"
-)
-STATE = STATE_HEADER + "mmgetstate::0:1:::image01:4:{}:1:2:2:quorum node:(undefined):\n"
+STATE = """\
+mmgetstate::HEADER:version:reserved:reserved:nodeName:nodeNumber:state:quorum:nodesUp:totalNodes:remarks:\
+cnfsState:
+mmgetstate::0:1:::image01:4:{}:1:2:2:quorum node:(undefined):
+"""
 # The first word of the header is not always the command's.
 FILE_SYSTEM = """\
 fs::HEADER:version:reserved:reserved:deviceName:fieldName:data:remarks:
@@ -137,14 +140,17 @@ def test_a_file_system_of_another_cluster():
     assert judge_mount(WANTED | {"owning_cluster": "other.example.org"}, NODE, said, kernel())[0] == "mounted"
 
 
+FILESET = "x::HEADER:version:reserved:reserved:filesetName:status:path:\nx::0:1:::a:{}:\n"
+
+
 def answers(**changed):
     """Return a function that answers as a healthy node does, but for the commands (by their names) in `changed`."""
     usual = {
         "mmlsfs": (0, FILE_SYSTEM, ""),
         "mmlsmount": (0, MOUNT.format("RO"), ""),
-        "findmnt": (0, '{"filesystems": [{"target": "/gpfs/idr", "source": "idr", "fstype": "gpfs", "options": "ro"}]}', ""),
+        "findmnt": (0, json.dumps({"filesystems": kernel()}), ""),
         "stat": (0, "", ""),
-        "mmlsfileset": (0, "x::HEADER:version:reserved:reserved:filesetName:status:path:\nx::0:1:::a:Linked:%2Fgpfs%2Fidr%2Fa:\n", ""),
+        "mmlsfileset": (0, FILESET.format("Linked:%2Fgpfs%2Fidr%2Fa"), ""),
     }
     # timeout --kill-after=5 <seconds> <command> ...
     return lambda words: (usual | changed)[words[3].rpartition("/")[2]]
@@ -154,9 +160,9 @@ def answers(**changed):
     ("changed", "state", "words"),
     [
         ({}, "mounted", "mounted on image01"),
-        ({"stat": (1, "", "stat: cannot read file system information for '/gpfs/idr': Stale file handle")}, "stale", "Stale file handle"),
+        ({"stat": (1, "", "stat: '/gpfs/idr': Stale file handle")}, "stale", "Stale file handle"),
         ({"stat": (124, "", "")}, "stale", "no answer within 60 s"),
-        ({"mmlsfs": (1, "", "mmlsfs: File system idr is not known to the GPFS cluster.\n")}, "unknown", "is not known to the GPFS cluster"),
+        ({"mmlsfs": (1, "", "mmlsfs: File system idr is not known to the GPFS cluster.\n")}, "unknown", "is not known"),
         ({"mmlsfs": (0, FILE_SYSTEM.replace(":yes:", ":no:"), "")}, "not_at_boot", "automatic mount 'no'"),
         ({"mmlsfs": (0, FILE_SYSTEM.replace("gpfs%2Fidr", "ibm%2Fidr"), "")}, "not_at_boot", "'/ibm/idr'"),
     ],
@@ -173,8 +179,8 @@ def test_a_node_that_is_asked(changed, state, words):
     [
         (None, "mounted"),
         ((22, "", "Fileset named a does not exist.\n"), "fileset"),
-        ((0, "x::HEADER:version:reserved:reserved:filesetName:status:path:\nx::0:1:::a:Unlinked:--:\n", ""), "fileset"),
-        ((0, "x::HEADER:version:reserved:reserved:filesetName:status:path:\nx::0:1:::a:Linked:%2Fgpfs%2Fidr2:\n", ""), "fileset"),
+        ((0, FILESET.format("Unlinked:--"), ""), "fileset"),
+        ((0, FILESET.format("Linked:%2Fgpfs%2Fidr2"), ""), "fileset"),
     ],
 )
 def test_a_fileset(answer, state):

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Stand-in for the commands of IBM Storage Scale that Vitrine calls, for tests alone.
 
-One program under the names of all; what it answers is in STATE. It knows the arguments that the role and its gate use and
-raises on any other, so that nothing passes by accident. A mount is a tmpfs.
+One program under the names of all; what it answers is in STATE. It knows the arguments that the role and its gate use
+and ends with an error on any other, so that nothing passes by accident. A mount is a tmpfs.
 """
 
 import argparse
@@ -33,22 +33,28 @@ def fail(command, words, status=1):
 
 def known(command, state, name):
     """Return what the state has of a file system (dict); end when the cluster does not have it."""
-    if name not in state["file_systems"]:
+    if state["file_systems"].get(name, {}).get("unknown", True):
         fail(command, f"{command}: File system {name} is not known to the GPFS cluster.")
     return state["file_systems"][name]
 
 
 def mmlscluster(state, options):
     """List the cluster and its nodes."""
-    command, node = "mmlscluster", f"{state['node']}.example.org"
-    if not state["cluster"]:
-        fail(command, "mmlscluster: This node does not belong to a GPFS cluster.")
-    summary = "clusterName clusterId uidDomain rshPath rshSudoWrapper rcpPath rcpSudoWrapper repositoryType primaryServer secondaryServer"
-    name = state["cluster"]
-    table(command, "clusterSummary", summary, (name, "1", name, "/usr/bin/ssh", "no", "/usr/bin/scp", "no", "CCR", "s1", "s2"))
-    nodes = "nodeNumber daemonNodeName ipAddress adminNodeName designation otherNodeRoles adminLoginName otherNodeRolesAlias"
+    name, node = state["cluster"], f"{state['node']}.example.org"
+    if not name:
+        fail("mmlscluster", "mmlscluster: This node does not belong to a GPFS cluster.")
+    fields = (
+        "clusterName clusterId uidDomain rshPath rshSudoWrapper rcpPath rcpSudoWrapper repositoryType primaryServer "
+        "secondaryServer"
+    )
+    summary = (name, "1", name, "/usr/bin/ssh", "no", "/usr/bin/scp", "no", "CCR", "s1", "s2")
+    table("mmlscluster", "clusterSummary", fields, summary)
+    fields = (
+        "nodeNumber daemonNodeName ipAddress adminNodeName designation otherNodeRoles adminLoginName "
+        "otherNodeRolesAlias"
+    )
     server = ("1", "s1.example.org", "10.99.0.1", "s1.example.org", "quorumManager", "", "", "")
-    table(command, "clusterNode", nodes, server, (NUMBER, node, ADDRESS, node, "", "", "", ""))
+    table("mmlscluster", "clusterNode", fields, server, (NUMBER, node, ADDRESS, node, "", "", "", ""))
 
 
 def mmgetstate(state, options):
@@ -121,7 +127,9 @@ def main():
     parser = argparse.ArgumentParser(command, description=VERSION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=VERSION)
     for argument in arguments:
-        parser.add_argument(argument, **({"action": "store_true", "required": True} if argument.startswith("-") else {}))
+        parser.add_argument(
+            argument, **({"action": "store_true", "required": True} if argument.startswith("-") else {})
+        )
     if command == "mmmount":
         parser.add_argument("-o", choices=["ro"])
     if command not in CHANGES:
