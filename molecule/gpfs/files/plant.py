@@ -1,0 +1,27 @@
+#!/usr/bin/python3
+"""Make the host ready for a fault: what the stand-in answers, what the kernel has, and nothing of what the role made.
+
+Takes JSON on standard input: state (what the stand-in answers), kernel (mounts to make), fresh (whether the role's own
+files are to go). Leaves a mark, so that what is changed later can be found.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+BASE = pathlib.Path("/gpfs")
+
+asked = json.load(sys.stdin)
+for path in BASE.iterdir():
+    while path.is_mount():
+        subprocess.run(["umount", path], check=True)
+    if asked["fresh"]:
+        path.rmdir()
+if asked["fresh"]:
+    pathlib.Path("/var/mmfs/etc/localMountOptions.idr").unlink(missing_ok=True)
+pathlib.Path("/var/lib/gpfs-stand-in/state.json").write_text(json.dumps(asked["state"]))
+for mount in asked["kernel"]:
+    pathlib.Path(mount["path"]).mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", mount["options"], mount["source"], mount["path"]], check=True)
+pathlib.Path("/var/lib/gpfs-stand-in-mark").touch()
