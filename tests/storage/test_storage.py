@@ -6,7 +6,8 @@ import pytest
 from conftest import can_connect
 
 testinfra_hosts = ["ansible://storage"]
-pytestmark = pytest.mark.unit("nfs-ganesha")
+# nfs-ganesha or the kernel's nfs-server, whichever it is.
+pytestmark = pytest.mark.unit("nfs-[gs]*")
 
 DATA = "/srv/vitrine"
 
@@ -43,11 +44,12 @@ def test_volume(host):
 
 def test_starts_at_boot(host):
     """The NFS server runs, starts at boot, and refuses to start without its volume."""
-    service = host.service("nfs-ganesha")
+    name = "nfs-server" if host.package("nfs-kernel-server").is_installed else "nfs-ganesha"
+    service = host.service(name)
     assert service.is_running
     assert service.is_enabled
-    seen = host.check_output("systemctl cat nfs-ganesha")
-    assert f"AssertPathIsMountPoint={DATA}" in seen, f"nfs-ganesha would start without {DATA}"
+    seen = host.check_output("systemctl cat %s", name)
+    assert f"AssertPathIsMountPoint={DATA}" in seen, f"{name} would start without {DATA}"
 
 
 @pytest.mark.parametrize("export", ["/omero", "/repository"])
