@@ -23,6 +23,7 @@ running: {description: Whether the machine ran., type: bool, returned: always}
 answer: {description: What it said., type: raw, returned: when it ran}
 """
 
+import contextlib
 import json
 import socket
 
@@ -84,7 +85,9 @@ def talk(path, command, arguments, timeout):
             ask(stream, "qmp_capabilities")
             answer = ask(stream, command, arguments)
             if command == "quit":
-                stream.read()
+                # Until the connection ends, in whatever way.
+                with contextlib.suppress(ConnectionError):
+                    stream.read()
             return answer
 
 
