@@ -240,6 +240,8 @@ def test_everything_is_planned_unless_something_is_asked_for():
     assert everything == [*checks.LINTERS, "unit", *known]
     assert [phase.name for phase in checks.plan(checks.parse(["--unit"]), known)] == ["unit"]
     some = checks.plan(checks.parse(["--scenario", "storage", "--scenario", "hosts"]), known)
+    assert "machines" not in checks.packages(some)
+    assert "machines" in checks.packages(checks.plan(checks.parse([]), known))
     assert [phase.name for phase in some] == ["hosts", "storage"]
 
 

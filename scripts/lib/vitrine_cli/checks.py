@@ -24,6 +24,9 @@ LINTERS = {
     "ruff-check": ["ruff", "check", "--no-cache"],
     "ruff-format": ["ruff", "format", "--no-cache", "--check"],
 }
+# What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
+PACKAGES = ("containers", "browser")
+PACKAGES_OF_SCENARIO = {"storage-kernel": ("machines",)}
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
@@ -135,6 +138,12 @@ def plan(options, known):
         if everything or name in options.scenario
     ]
     return phases
+
+
+def packages(phases):
+    """Return the sets of packages (list of str) that the scenarios among phases (list of Phase) need."""
+    own = [name for phase in phases for name in PACKAGES_OF_SCENARIO.get(phase.name, ())]
+    return [*PACKAGES, *dict.fromkeys(own)]
 
 
 def run_phase(phase, pass_fds=()):
@@ -282,19 +291,20 @@ def show_recap(phases):
 
 
 @contextlib.contextmanager
-def hosts_of_tests(site, options):
+def hosts_of_tests(site, options, phases):
     """Take the test site's hosts down at the end, and its snapshots unless they shall be kept.
 
     Args:
         site: Site.
         options: argparse.Namespace, as from parse.
+        phases: list of Phase, what is going to be run.
 
     Yields:
         The lock's file descriptor (int).
     """
     with processes.lock(site, "scripts/test") as descriptor:
         try:
-            processes.need("containers", "browser")
+            processes.need(*packages(phases))
             yield descriptor
         finally:
             begun = time.monotonic()
@@ -336,7 +346,7 @@ def main(arguments):
                 raise RefusedError(
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
                 )
-            with hosts_of_tests(load_site(TEST_INVENTORIES), options) as descriptor:
+            with hosts_of_tests(load_site(TEST_INVENTORIES), options, phases) as descriptor:
                 run_all(phases, [descriptor])
         else:
             run_all(phases)

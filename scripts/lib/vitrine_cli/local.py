@@ -1,4 +1,4 @@
-"""What a site of containers leaves on this machine: to see it, and to remove what Ansible's role does not."""
+"""What a site of containers and machines leaves here: to see it, and to remove what Ansible's role does not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def remains(site):
     """
     found = [f"container {name}" for name in containers(site)]
     found += [f"network {name}" for name in podman("network", "ls", "--quiet", "--filter", f"name=^{site.name}$")]
-    found += [str(path) for path in (site.volumes / "volumes", site.state / "ssh_key") if path.exists()]
+    paths = (site.volumes / "volumes", site.volumes / "machines", site.state / "ssh_key")
+    found += [str(path) for path in paths if path.exists()]
     return found
 
 
