@@ -27,7 +27,7 @@ LINTERS = {
 # What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
 PACKAGES = ("containers", "browser")
 PACKAGES_OF_SCENARIO = {"storage-kernel": ("machines",)}
-# Run when they are asked for: an emulated machine takes half an hour, and the scenario is not complete (docs/testing.md).
+# Run when asked for: an emulated machine takes half an hour, and the scenario is not complete (docs/testing.md).
 ON_REQUEST = {"storage-kernel"}
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
