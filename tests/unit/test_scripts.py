@@ -234,15 +234,12 @@ def test_an_unknown_scenario_is_refused():
 
 
 def test_everything_is_planned_unless_something_is_asked_for():
-    """Linters, unit tests, scenarios, in this order; without those that only run on request."""
+    """Linters, unit tests, scenarios, in this order."""
     known = checks.scenarios()
     everything = [phase.name for phase in checks.plan(checks.parse([]), known)]
-    assert everything == [*checks.LINTERS, "unit", *(name for name in known if name not in checks.ON_REQUEST)]
-    assert known.keys() >= checks.ON_REQUEST
+    assert everything == [*checks.LINTERS, "unit", *known]
     assert [phase.name for phase in checks.plan(checks.parse(["--unit"]), known)] == ["unit"]
     some = checks.plan(checks.parse(["--scenario", "storage", "--scenario", "hosts"]), known)
-    assert "machines" not in checks.packages(some)
-    assert "machines" in checks.packages(checks.plan(checks.parse(["--scenario", "storage-kernel"]), known))
     assert [phase.name for phase in some] == ["hosts", "storage"]
 
 

@@ -26,9 +26,6 @@ LINTERS = {
 }
 # What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
 PACKAGES = ("containers", "browser")
-PACKAGES_OF_SCENARIO = {"storage-kernel": ("machines",)}
-# Run when asked for: an emulated machine takes half an hour, and the scenario is not complete (docs/testing.md).
-ON_REQUEST = {"storage-kernel"}
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
@@ -137,15 +134,9 @@ def plan(options, known):
     phases += [
         Phase(name, "scenario", ["molecule", "test", "--scenario-name", name], builds_on)
         for name, builds_on in known.items()
-        if (everything and name not in ON_REQUEST) or name in options.scenario
+        if everything or name in options.scenario
     ]
     return phases
-
-
-def packages(phases):
-    """Return the sets of packages (list of str) that the scenarios among phases (list of Phase) need."""
-    own = [name for phase in phases for name in PACKAGES_OF_SCENARIO.get(phase.name, ())]
-    return [*PACKAGES, *dict.fromkeys(own)]
 
 
 def run_phase(phase, pass_fds=()):
@@ -306,7 +297,7 @@ def hosts_of_tests(site, options, phases):
     """
     with processes.lock(site, "scripts/test") as descriptor:
         try:
-            processes.need(*packages(phases))
+            processes.need(*PACKAGES)
             yield descriptor
         finally:
             begun = time.monotonic()
