@@ -91,6 +91,40 @@ def run_with_input(host, command, text):
     )
 
 
+@pytest.fixture
+def omero_client(variables, reach):
+    """Return another host, one with the omero command line."""
+    names = [name for name in variables["groups"]["omero_client"] if name != variables["inventory_hostname"]]
+    if not names:
+        pytest.skip("the site has no other host with the omero command line")
+    return reach(names[0])
+
+
+@pytest.fixture
+def login(omero_client, variables):
+    """Return a function that logs in from another host and out again; the password goes by standard input."""
+
+    def attempt(user, password):
+        server, port = variables["inventory_hostname"], variables["network_services"]["omero"]["port"]
+        omero = "runuser --user=nobody --preserve-environment -- omero"
+        script = "; ".join(
+            [
+                "set -e",
+                "OMERO_USERDIR=$(mktemp --directory)",
+                "trap 'rm -r $OMERO_USERDIR' EXIT",
+                "chown nobody $OMERO_USERDIR",
+                "OMERO_PASSWORD=$(cat)",
+                "export OMERO_PASSWORD OMERO_USERDIR",
+                f"{omero} login --quiet --server {server} --port {port} --user {user}",
+                f"{omero} sessions who",
+                f"{omero} logout",
+            ]
+        )
+        return run_with_input(omero_client, script, password)
+
+    return attempt
+
+
 def can_connect(host, address, port, seconds=3):
     """Tell whether a host gets a TCP connection.
 

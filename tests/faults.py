@@ -104,9 +104,18 @@ def journal(host, unit, since):
     return host.check_output("journalctl --unit=%s --since=@%s --output=cat --no-pager", unit, str(int(since)))
 
 
-def wait_until(condition, otherwise):
-    """Wait until a condition (a function) holds, at most SECONDS; `otherwise` is the sentence for when it does not."""
-    end = time.monotonic() + SECONDS
+def wait_until(condition, otherwise, seconds=SECONDS):
+    """Wait until something holds.
+
+    Args:
+        condition: function without arguments, true when it holds.
+        otherwise: str, the sentence for when it does not.
+        seconds: int, how long to wait at most.
+
+    Raises:
+        AssertionError: with that sentence.
+    """
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{otherwise} within {SECONDS} s"
+        assert time.monotonic() < end, f"{otherwise} within {seconds} s"
         time.sleep(1)

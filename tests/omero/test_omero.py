@@ -1,46 +1,12 @@
 """OMERO.server as its clients, and everyone else, sees it."""
 
 import pytest
-from conftest import can_connect, check_mounts, run_with_input
+from conftest import can_connect, check_mounts
 
 testinfra_hosts = ["ansible://omero"]
 pytestmark = pytest.mark.unit("omero-server")
 
 HOME = "/opt/omero/server/OMERO.server"
-
-
-@pytest.fixture
-def client(variables, reach):
-    """Return another host, one with the omero command line."""
-    names = [name for name in variables["groups"]["omero_client"] if name != variables["inventory_hostname"]]
-    if not names:
-        pytest.skip("the site has no other host with the omero command line")
-    return reach(names[0])
-
-
-@pytest.fixture
-def login(client, variables):
-    """Return a function that logs in from another host and out again; the password goes by standard input."""
-
-    def attempt(user, password):
-        server, port = variables["inventory_hostname"], variables["network_services"]["omero"]["port"]
-        omero = "runuser --user=nobody --preserve-environment -- omero"
-        script = "; ".join(
-            [
-                "set -e",
-                "OMERO_USERDIR=$(mktemp --directory)",
-                "trap 'rm -r $OMERO_USERDIR' EXIT",
-                "chown nobody $OMERO_USERDIR",
-                "OMERO_PASSWORD=$(cat)",
-                "export OMERO_PASSWORD OMERO_USERDIR",
-                f"{omero} login --quiet --server {server} --port {port} --user {user}",
-                f"{omero} sessions who",
-                f"{omero} logout",
-            ]
-        )
-        return run_with_input(client, script, password)
-
-    return attempt
 
 
 def test_starts_at_boot(host):
@@ -78,19 +44,19 @@ def test_no_default_password(login):
     assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
 
 
-def test_certificate(host, client, variables):
+def test_certificate(host, omero_client, variables):
     """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
     code = f"import ssl; print(ssl.get_server_certificate(({server!r}, {port})))"
-    shown = client.check_output("python3 -c %s", code)
+    shown = omero_client.check_output("python3 -c %s", code)
     assert shown.strip() == host.file("/opt/omero/server/certificates/server.pem").content_string.strip()
     anonymous = f"openssl s_client -connect {server}:{port} -tls1_2 -cipher aNULL:@SECLEVEL=0 < /dev/null"
-    assert client.run(anonymous).rc != 0, "it took an anonymous cipher"
+    assert omero_client.run(anonymous).rc != 0, "it took an anonymous cipher"
 
 
-def test_without_tls(client, variables):
+def test_without_tls(omero_client, variables):
     """The port without TLS is out of reach."""
-    assert not can_connect(client, variables["internal_address"], 4063, 1), "port 4063 answers"
+    assert not can_connect(omero_client, variables["internal_address"], 4063, 1), "port 4063 answers"
 
 
 def test_other_hosts(variables, outsiders, reach):
