@@ -14,7 +14,7 @@ UNIT = "nfs-ganesha"
 DATA = "/srv/vitrine"
 FOLDER = f"{DATA}/omero"
 # The nfs-cp of libnfs 4 writes no more than 1 kB over version 4 (docs/testing.md).
-SIZE = 1000
+SIZE = "1000"
 
 
 @pytest.fixture

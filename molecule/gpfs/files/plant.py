@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Make the host ready for a fault: what the stand-in answers, what the kernel has, and nothing of what the role made.
 
-Takes JSON on standard input: state (what the stand-in answers), kernel (mounts to make), files (contents by path; the next
-fault finds the ones from before), fresh (whether the role's own files are to go). Leaves a mark, so that what is changed
-later can be found.
+Takes JSON on standard input: state (what the stand-in answers), kernel (mounts to make), files (contents by path, for
+this fault alone: the next one finds what was there before), fresh (whether the role's own files are to go). Leaves a
+mark, so that what is changed later can be found.
 """
 
 import json
