@@ -31,6 +31,11 @@ def test_starts_at_boot(host):
     check_mounts(host, "nginx")
 
 
+def test_open(host):
+    """The site is open."""
+    assert not host.file("/etc/nginx/maintenance").exists, "it is closed; playbooks/maintenance.yml opens it"
+
+
 def test_public_page(ask):
     """A visitor sees the web client over HTTPS, with a certificate for the public name."""
     start = ask("/")
@@ -61,6 +66,29 @@ def test_cache_busting(ask):
     second = ask(f"/api/v0/m/projects/?promise={word}&_=2222")
     statuses = first.headers.get("x-cache-status"), second.headers.get("x-cache-status")
     assert statuses == ("MISS", "HIT"), f"the cache said {statuses}"
+
+
+def test_cache_buster_alone(ask):
+    """With and without a `_` parameter an address is one and the same."""
+    word = secrets.token_hex(8)
+    first = ask(f"/api/v0/m/projects/?promise={word}&_=1111")
+    second = ask(f"/api/v0/m/projects/?promise={word}")
+    statuses = first.headers.get("x-cache-status"), second.headers.get("x-cache-status")
+    assert statuses == ("MISS", "HIT"), f"the cache said {statuses}"
+
+
+@pytest.mark.parametrize("port", [9000, 9001])
+def test_own_ports(host, visitor, variables, port):
+    """What the proxy's operator and nginx itself use, port {port}, is out of reach from outside."""
+    assert can_connect(host, "127.0.0.1", port), "nobody listens, so that nothing was seen"
+    assert not can_connect(visitor, variables["internal_address"], port, 1), f"{port} answers"
+
+
+def test_robots(ask):
+    """Crawlers are told how to behave."""
+    seen = ask("/robots.txt")
+    assert seen.status == 200, seen.status
+    assert "User-agent: *" in seen.body
 
 
 def test_cookies_stay_out_of_the_cache(ask):

@@ -1,42 +1,244 @@
 """What happens to the proxy when something breaks. Breaks it: for scenarios, never for a site in use."""
 
+import json
+import secrets
+import shlex
+
 import pytest
-from conftest import fetch
+from conftest import fetch, run_with_input
 from faults import check_refuses, wait_until
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 UNIT = "nginx"
+FLAG = "/etc/nginx/maintenance"
+# Asks for a path again and again, over some connections at once, each as often; counts statuses and the cache's words.
+MANY = """
+import collections, http.client, json, ssl, sys, threading
+address, path, connections, requests = {arguments}
+context = ssl.create_default_context(cadata=sys.stdin.read())
+begin = threading.Barrier(connections)
+seen, bodies = collections.Counter(), set()
+def work():
+    connection = http.client.HTTPSConnection(address, timeout=60, context=context)
+    connection.connect()
+    begin.wait()
+    for _ in range(requests):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        bodies.add(answer.read())
+        seen[str(answer.status) + " " + answer.headers.get("X-Cache-Status", "")] += 1
+threads = [threading.Thread(target=work) for _ in range(connections)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps([seen, len(bodies)]))
+"""
 
 
 @pytest.fixture
-def answers(host, variables, outsiders, reach):
-    """Return a function that tells whether a visitor gets the public page."""
-    visitor = reach(outsiders("proxy", "web")[0])
-    certificate = host.file("/etc/nginx/tls/site.pem").content_string
+def visitor(outsiders, reach):
+    """Return a host that is nobody special to the proxy."""
+    return reach(outsiders("proxy", "web")[0])
 
-    def ask():
-        try:
-            page = fetch(visitor, variables["site_public_name"], 443, "/", tls=True, trust=certificate)
-        except AssertionError:
-            return False
-        return page.status == 302
+
+@pytest.fixture
+def certificate(host):
+    """Return the site's certificate (PEM)."""
+    return host.file("/etc/nginx/tls/site.pem").content_string
+
+
+@pytest.fixture
+def ask(variables, visitor, certificate):
+    """Return a function that asks the public address for a path."""
+    name = variables["site_public_name"]
+    return lambda path: fetch(visitor, name, 443, path, tls=True, trust=certificate)
+
+
+@pytest.fixture
+def many(variables, visitor, certificate):
+    """Return a function that asks for a path (str) over connections (int), each so often (int).
+
+    It returns a dict of how often which status came with which word of the cache, and how many bodies there were.
+    """
+
+    def ask(path, connections, requests):
+        code = MANY.format(arguments=(variables["site_public_name"], path, connections, requests))
+        done = run_with_input(visitor, f"python3 -c {shlex.quote(code)}", certificate)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     return ask
 
 
-def test_killed(host, answers):
-    """A proxy that was killed starts again by itself."""
-    wait_until(answers, "the proxy did not start with its host")
+@pytest.fixture
+def answers(ask):
+    """Return a function that tells whether a visitor gets the public page, from OMERO.web."""
+
+    def attempt():
+        try:
+            return ask("/webclient/?experimenter=-1").status == 200
+        except AssertionError:
+            return False
+
+    return attempt
+
+
+@pytest.fixture
+def kept(ask, answers):
+    """Let the cache keep an answer; return its path and body."""
+    wait_until(answers, "the site did not start with its hosts")
+    path = f"/api/v0/m/projects/?fault={secrets.token_hex(8)}"
+    first = ask(path)
+    assert first.status == 200, first.status
+    assert first.headers["x-cache-status"] == "MISS"
+    return path, first.body
+
+
+@pytest.fixture
+def cache(host):
+    """Return a function that runs vitrine-cache and returns its report."""
+
+    def run(*arguments, text=""):
+        done = run_with_input(host, "vitrine-cache " + " ".join(arguments), text)
+        assert done.returncode == 0, done.stderr or done.stdout
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_killed(host, kept, ask, answers):
+    """A proxy that was killed starts again by itself, with its cache."""
+    path, body = kept
     host.check_output("systemctl kill --signal=KILL %s", UNIT)
     wait_until(answers, "the proxy did not start again by itself")
     assert host.check_output("systemctl show --property=NRestarts --value %s", UNIT) != "0", "it was not killed"
+    again = ask(path)
+    assert (again.status, again.headers["x-cache-status"], again.body) == (200, "HIT", body)
 
 
 @pytest.mark.parametrize("what", ["gone", "that of another host"])
-def test_wrong_volume(host, machine, variables, answers, what):
+def test_wrong_volume(host, machine, variables, kept, ask, answers, what):
     """With its cache's volume {what} the proxy does not start and says why; when that is mended it starts by itself."""
-    path = variables["data_volumes"][0]["path"]
-    check_refuses(host, machine, UNIT, path, what)
+    path, body = kept
+    check_refuses(host, machine, UNIT, variables["data_volumes"][0]["path"], what)
     wait_until(answers, "the proxy did not start by itself")
+    again = ask(path)
+    assert (again.headers["x-cache-status"], again.body) == ("HIT", body)
+
+
+def check_closed(ask, kept, status):
+    """Check that what is kept is served, and that everything else is a page of our own with a status (int)."""
+    path, body = kept
+    old = ask(path)
+    assert (old.status, old.body) == (200, body), f"what was kept: {old.status}"
+    for other in ("/webclient/?experimenter=-1", f"/api/v0/m/projects/?fault={secrets.token_hex(8)}"):
+        seen = ask(other)
+        assert seen.status == status, f"{other}: {seen.status}"
+        assert "not available at the moment" in seen.body, seen.body[:200]
+        assert seen.headers["retry-after"] == "600"
+
+
+def test_maintenance(host, kept, ask, answers):
+    """Closed for maintenance, the site serves what it kept, and says for the rest that it is closed."""
+    host.check_output("touch %s", FLAG)
+    try:
+        check_closed(ask, kept, 503)
+    finally:
+        host.check_output("rm %s", FLAG)
+    assert answers(), "it did not open again"
+
+
+def test_web_gone(variables, reach, kept, ask, answers):
+    """With OMERO.web gone, the site serves what it kept, and says for the rest that it does not answer."""
+    web = [reach(name) for name in variables["groups"]["web"]]
+    for host in web:
+        host.check_output("systemctl stop nginx")
+    try:
+        check_closed(ask, kept, 502)
+    finally:
+        for host in web:
+            host.check_output("systemctl start nginx")
+    wait_until(answers, "the site did not come back with OMERO.web")
+
+
+def test_one_request_fills(host, kept, many):
+    """Of a hundred that ask at once for what is not kept, one is passed on and all are answered."""
+    path = f"{kept[0]}-many"
+    seen, bodies = many(path, 100, 1)
+    assert seen == {"200 MISS": 1, "200 HIT": 99}, seen
+    assert bodies == 1
+    lines = host.check_output("grep --fixed-strings %s /var/log/nginx/access.log", path).splitlines()
+    passed_on = [line for line in lines if not line.endswith('"-" - - HIT')]
+    assert len(lines) == 100
+    assert len(passed_on) == 1, passed_on
+
+
+def test_too_many(kept, many):
+    """An address may come with a page of 300 thumbnails at once, but is held up when it does not stop."""
+    assert many(kept[0], 6, 50)[0] == {"200 HIT": 300}
+    seen, _ = many(kept[0], 6, 250)
+    assert seen.keys() == {"200 HIT", "429 "}, seen
+
+
+def test_purge(kept, ask, cache):
+    """What is purged is asked for anew; what was not chosen stays."""
+    path, _ = kept
+    other = f"{path}-other"
+    assert ask(other).status == 200
+    assert cache("count", "--prefix", f"'{path}'")["chosen"] == 2
+    assert cache("purge", "--prefix", f"'{other}'")["chosen"] == 1
+    assert ask(path).headers["x-cache-status"] == "HIT"
+    assert ask(other).headers["x-cache-status"] == "MISS"
+
+
+def test_refresh(kept, ask, cache):
+    """What is refreshed is asked for at its origin, and kept."""
+    path, body = kept
+    report = cache("refresh", "--prefix", f"'{path}'")
+    assert (report["chosen"], report["asked"], report["failed"]) == (1, 1, 0), report
+    again = ask(path)
+    assert (again.headers["x-cache-status"], again.body) == ("HIT", body)
+
+
+def test_refresh_without_origin(host, variables, reach, kept, ask):
+    """A refresh that gets no answer says so, and what was kept stays."""
+    path, body = kept
+    web = [reach(name) for name in variables["groups"]["web"]]
+    for each in web:
+        each.check_output("systemctl stop nginx")
+    try:
+        done = host.run("vitrine-cache refresh --prefix %s", path)
+    finally:
+        for each in web:
+            each.check_output("systemctl start nginx")
+    assert done.rc == 1, done.stdout
+    assert json.loads(done.stdout)["failed"] == 1, done.stdout
+    again = ask(path)
+    assert (again.status, again.body) == (200, body)
+
+
+def test_warm(kept, ask, cache):
+    """What is warmed is there for the first visitor; what is kept already is not asked for again."""
+    path, _ = kept
+    new = f"{path}-warm"
+    report = cache("warm", "--urls", "-", text=f"{path}\n{new}&_=12\n{new}\n")
+    assert (report["chosen"], report["asked"]) == (1, 1), report
+    assert ask(new).headers["x-cache-status"] == "HIT"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("purge", "purge takes a choice, or --everything"),
+        ("refresh --everything --image 1", "refresh takes a choice, or --everything"),
+        ("warm", "warm takes a list of addresses"),
+        ("purge --zone nothing", "there is no nothing, wanted is one of"),
+        ("refresh --everything --jobs 0", "--jobs: wanted are 1 to 64"),
+    ],
+)
+def test_refused(host, arguments, words):
+    """Wrong arguments ({arguments}) are refused in words."""
+    done = host.run(f"vitrine-cache {arguments}")
+    assert done.rc == 2, done.stdout
+    assert words in done.stderr
