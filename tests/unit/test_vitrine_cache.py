@@ -1,0 +1,124 @@
+"""The proxy's cache tool: which keys it sees, chooses and removes."""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "roles/nginx_cache/files/vitrine-cache"
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Return the tool as a module, with a cache of two zones that holds nothing."""
+    loader = importlib.machinery.SourceFileLoader("vitrine_cache", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("vitrine_cache", loader))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    loader.exec_module(module)
+    zones = {"api": "^/api/", "thumbnails": "^/webgateway/render_thumbnail"}
+    settings = {"folder": str(tmp_path / "zones"), "listener": "127.0.0.1:1", "host": "example.org", "zones": zones}
+    (tmp_path / "cache.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(module, "SETTINGS", str(tmp_path / "cache.json"))
+    return module
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Return a function that puts an answer into a zone, as nginx does, and returns its file."""
+
+    def put(zone, key):
+        name = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+        path = tmp_path / "zones" / zone / name[-1] / name[-3:-1] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(range(200)) + b"\nKEY: " + key.encode() + b"\nHTTP/1.1 200 OK\r\n\r\nbody")
+        return path
+
+    return put
+
+
+def report(capsys):
+    """Return the report that was printed last."""
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        ([], 4),
+        (["--zone", "api"], 2),
+        (["--prefix", "/api/v0/m/images/12"], 2),
+        (["--image", "12"], 2),
+        (["--image", "12", "--zone", "api"], 1),
+        (["--image", "12", "--image", "123"], 3),
+        (["--prefix", "/nothing"], 0),
+    ],
+)
+def test_choice(tool, keep, capsys, choice, chosen):
+    """Of several choices all must hold; an id is a whole word of the path or a parameter's value."""
+    keep("api", "/api/v0/m/images/12/?")
+    keep("api", "/api/v0/m/images/123/?")
+    keep("thumbnails", "/webgateway/render_thumbnail/12/96/?")
+    keep("thumbnails", "/webgateway/render_thumbnail/7/?size=1200")
+    assert tool.main(["count", *choice]) == 0
+    assert report(capsys)["chosen"] == chosen
+
+
+def test_an_id_is_found_among_the_parameters(tool):
+    """As in /webclient/api/images/?id=12."""
+    assert tool.numbers("/webclient/api/images/?id=12&page=3&_=x") == {12, 3}
+
+
+def test_purge(tool, keep, capsys):
+    """It removes what was chosen and nothing else."""
+    gone, stays = keep("api", "/api/v0/m/images/12/?"), keep("api", "/api/v0/m/images/13/?")
+    assert tool.main(["purge", "--image", "12"]) == 0
+    assert report(capsys)["chosen"] == 1
+    assert not gone.exists()
+    assert stays.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("/api/a/", "/api/a/?"),
+        ("/api/a/?_=12", "/api/a/?"),
+        ("/api/a/?_=12&b=1", "/api/a/?b=1"),
+        ("/api/a/?b=1&_=12", "/api/a/?b=1"),
+        ("/api/a/?b=1&_=12&c=2", "/api/a/?b=1&c=2"),
+        ("/api/a/?b_=12", "/api/a/?b_=12"),
+        ("/api/a/?_=x", "/api/a/?_=x"),
+        ("https://example.org/api/a%20b/?c=%20", "/api/a b/?c=%20"),
+    ],
+)
+def test_key_of_an_address(tool, address, key):
+    """The key is nginx's: the path decoded, the parameters as they are, without the changing one and the host."""
+    settings = json.loads(Path(tool.SETTINGS).read_text())
+    assert [entry[:2] for entry in tool.missing([address], settings)] == [("api", key)]
+
+
+def test_warm_leaves_out_what_is_kept(tool, keep):
+    """Nor does it ask twice for one key, for blank lines or remarks."""
+    keep("api", "/api/a/?")
+    settings = json.loads(Path(tool.SETTINGS).read_text())
+    lines = ["/api/a/?_=1", "/api/b/", "/api/b/?_=1", "", "# later"]
+    assert [key for _, key, _ in tool.missing(lines, settings)] == ["/api/b/?"]
+
+
+def test_an_address_of_no_zone_is_refused(tool):
+    """Before anything is asked for it is said which."""
+    settings = json.loads(Path(tool.SETTINGS).read_text())
+    with pytest.raises(SystemExit, match="/nope/ is of no zone"):
+        list(tool.missing(["/nope/"], settings))
+
+
+def test_a_refresh_without_the_listener_fails(tool, keep, capsys):
+    """What could not be asked for is counted, named and kept."""
+    path = keep("api", "/api/v0/m/images/12/?")
+    assert tool.main(["refresh", "--everything"]) == 1
+    seen = report(capsys)
+    assert (seen["failed"], seen["asked"]) == (1, 0)
+    assert seen["failures"][0].startswith("/api/v0/m/images/12/?: ")
+    assert path.exists()
