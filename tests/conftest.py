@@ -151,7 +151,7 @@ def check_mounts(host, unit):
     Raises:
         AssertionError: with what the guard says.
     """
-    asks = host.check_output("systemctl show --property=ExecStartPre %s.service", unit)
+    asks = host.check_output("systemctl show --property=ExecCondition %s.service", unit)
     assert "vitrine-mount-guard" in asks, f"{unit} would start on whatever is mounted"
     seen = host.run("vitrine-mount-guard /etc/vitrine/mounts/%s.json", unit)
     assert seen.rc == 0, seen.stderr.strip()

@@ -88,13 +88,17 @@ def test_purge(tool, keep, capsys):
         ("/api/a/?_=12&b=1", "/api/a/?b=1"),
         ("/api/a/?b=1&_=12", "/api/a/?b=1"),
         ("/api/a/?b=1&_=12&c=2", "/api/a/?b=1&c=2"),
+        ("/api/a/?c=2&b=1", "/api/a/?b=1&c=2"),
+        ("/api/a/?c=2&b=2&c=1&&b=1", "/api/a/?b=2&b=1&c=2&c=1"),
+        ("/api/a/?bc=1&b=2&b-c=3", "/api/a/?b=2&b-c=3&bc=1"),
+        ("/api/a/?c=\u00e9&b=1", "/api/a/?c=\u00e9&b=1"),
         ("/api/a/?b_=12", "/api/a/?b_=12"),
         ("/api/a/?_=x", "/api/a/?_=x"),
-        ("https://example.org/api/a%20b/?c=%20", "/api/a b/?c=%20"),
+        ("https://example.org/api/a%20b/?c=%20", "/api/a%20b/?c=%20"),
     ],
 )
 def test_key_of_an_address(tool, address, key):
-    """The key is nginx's: the path decoded, the parameters as they are, without the changing one and the host."""
+    """The key is nginx's: the path as it is, the parameters by name, without the changing one and the host."""
     settings = json.loads(Path(tool.SETTINGS).read_text())
     assert [entry[:2] for entry in tool.missing([address], settings)] == [("api", key)]
 

@@ -1,0 +1,12 @@
+// The parameters of an address in one order, by name and those of one name as they came, without the changing `_`.
+function ordered_args(r) {
+    return r.variables.args
+        .split('&')
+        .filter((pair) => pair !== '' && !/^_=[0-9]+$/.test(pair))
+        .map((pair, place) => [pair.split('=')[0], place, pair])
+        .sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]))
+        .map((entry) => entry[2])
+        .join('&');
+}
+
+export default { ordered_args };
