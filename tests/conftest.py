@@ -166,15 +166,15 @@ if ask["tls"]:
     connection = http.client.HTTPSConnection(ask["address"], ask["port"], timeout=60, context=context)
 else:
     connection = http.client.HTTPConnection(ask["address"], ask["port"], timeout=60)
-connection.request(ask["method"], ask["path"], headers=ask["headers"])
+connection.request(ask["method"], ask["path"], body=ask["body"] or None, headers=ask["headers"])
 answer = connection.getresponse()
 body = answer.read().decode("utf-8", "replace")
-headers = {name.lower(): value for name, value in answer.getheaders()}
+headers = {name.lower(): ", ".join(answer.headers.get_all(name)) for name in answer.headers}
 json.dump({"status": answer.status, "headers": headers, "body": body}, sys.stdout)
 """
 
 
-def fetch(host, address, port, path, *, tls=False, trust="", method="GET", headers=None):
+def fetch(host, address, port, path, *, tls=False, trust="", method="GET", headers=None, body=""):
     """Ask a web server from a host, as a visitor would.
 
     Args:
@@ -186,6 +186,7 @@ def fetch(host, address, port, path, *, tls=False, trust="", method="GET", heade
         trust: str, a PEM certificate to trust beside the system's.
         method: str.
         headers: dict of str to str.
+        body: str, what is sent.
 
     Returns:
         SimpleNamespace with status (int), headers (dict, names in lower case) and body (str).
@@ -193,7 +194,7 @@ def fetch(host, address, port, path, *, tls=False, trust="", method="GET", heade
     Raises:
         AssertionError: when there was no answer; its text is what the asking host saw.
     """
-    ask = {"address": address, "port": port, "path": path, "tls": tls, "trust": trust, "method": method}
+    ask = {"address": address, "port": port, "path": path, "tls": tls, "trust": trust, "method": method, "body": body}
     run = run_with_input(host, f"python3 -c '{FETCH}'", json.dumps(ask | {"headers": headers or {}}))
     lines = run.stderr.strip().splitlines()
     assert run.returncode == 0, f"no answer from {address}:{port}{path}: {lines[-1] if lines else 'silence'}"

@@ -2,10 +2,8 @@
 
 import json
 import secrets
-import shlex
 
 import pytest
-from conftest import fetch, run_with_input
 from faults import check_refuses, wait_until
 
 testinfra_hosts = ["ansible://proxy"]
@@ -13,98 +11,6 @@ pytestmark = pytest.mark.unit("nginx")
 
 UNIT = "nginx"
 FLAG = "/etc/nginx/maintenance"
-# Asks for a path again and again, over some connections at once, each as often; counts statuses and the cache's words.
-MANY = """
-import collections, http.client, json, ssl, sys, threading
-address, path, connections, requests = {arguments}
-context = ssl.create_default_context(cadata=sys.stdin.read())
-begin = threading.Barrier(connections)
-seen, bodies = collections.Counter(), set()
-def work():
-    connection = http.client.HTTPSConnection(address, timeout=60, context=context)
-    connection.connect()
-    begin.wait()
-    for _ in range(requests):
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        bodies.add(answer.read())
-        seen[str(answer.status) + " " + answer.headers.get("X-Cache-Status", "")] += 1
-threads = [threading.Thread(target=work) for _ in range(connections)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(json.dumps([seen, len(bodies)]))
-"""
-
-
-@pytest.fixture
-def visitor(outsiders, reach):
-    """Return a host that is nobody special to the proxy."""
-    return reach(outsiders("proxy", "web")[0])
-
-
-@pytest.fixture
-def certificate(host):
-    """Return the site's certificate (PEM)."""
-    return host.file("/etc/nginx/tls/site.pem").content_string
-
-
-@pytest.fixture
-def ask(variables, visitor, certificate):
-    """Return a function that asks the public address for a path."""
-    name = variables["site_public_name"]
-    return lambda path: fetch(visitor, name, 443, path, tls=True, trust=certificate)
-
-
-@pytest.fixture
-def many(variables, visitor, certificate):
-    """Return a function that asks for a path (str) over connections (int), each so often (int).
-
-    It returns a dict of how often which status came with which word of the cache, and how many bodies there were.
-    """
-
-    def ask(path, connections, requests):
-        code = MANY.format(arguments=(variables["site_public_name"], path, connections, requests))
-        done = run_with_input(visitor, f"python3 -c {shlex.quote(code)}", certificate)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return ask
-
-
-@pytest.fixture
-def answers(ask):
-    """Return a function that tells whether a visitor gets the public page, from OMERO.web."""
-
-    def attempt():
-        try:
-            return ask("/webclient/?experimenter=-1").status == 200
-        except AssertionError:
-            return False
-
-    return attempt
-
-
-@pytest.fixture
-def kept(ask, answers):
-    """Let the cache keep an answer; return its path and body."""
-    wait_until(answers, "the site did not start with its hosts")
-    path = f"/api/v0/m/projects/?fault={secrets.token_hex(8)}"
-    first = ask(path)
-    assert first.status == 200, first.status
-    assert first.headers["x-cache-status"] == "MISS"
-    return path, first.body
-
-
-@pytest.fixture
-def cache(host):
-    """Return a function that runs vitrine-cache and returns its report."""
-
-    def run(*arguments, text=""):
-        done = run_with_input(host, "vitrine-cache " + " ".join(arguments), text)
-        assert done.returncode == 0, done.stderr or done.stdout
-        return json.loads(done.stdout)
-
-    return run
 
 
 def test_killed(host, kept, ask, answers):
