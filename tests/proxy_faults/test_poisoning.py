@@ -51,8 +51,9 @@ def curator(session, behind, variables):
         answer = behind("/api/v0/login/", method="POST", body=body, headers=token | {"Content-Type": FORM})
         assert answer.status == 200, answer.status
         session["cookie"] = cookie(answer, "sessionid")
-        both = f"{cookie(answer, 'csrftoken')}; {session['cookie']}"
-        token = json.loads(behind("/api/v0/token/", headers={"Cookie": both}).body)["data"]
+        given = behind("/api/v0/token/", headers={"Cookie": session["cookie"]})
+        both = f"{cookie(given, 'csrftoken')}; {session['cookie']}"
+        token = json.loads(given.body)["data"]
         project = {"@type": "http://www.openmicroscopy.org/Schemas/OME/2016-06#Project", "Name": "own"}
         headers = {"Cookie": both, "X-CSRFToken": token, "Content-Type": "application/json"}
         group = json.loads(answer.body)["eventContext"]["groupId"]
@@ -72,8 +73,8 @@ def test_kept_answers(ask, behind, curator):
     """What the curator's browser asks for in a zone is answered and kept as for everyone."""
     path = f"{OWN}&word={secrets.token_hex(8)}"
     private, everyone = behind(path, headers={"Cookie": curator}), behind(path)
-    assert '"isOwned": true' in private.body, "the curator is not logged in, so that nothing was seen"
-    assert '"isOwned": true' not in everyone.body
+    assert "isOwned" in private.body, "the curator is not logged in, so that nothing was seen"
+    assert "isOwned" not in everyone.body
     asked = ask(path, headers={"Cookie": curator})
     assert (asked.status, asked.headers["x-cache-status"]) == (200, "MISS")
     again = ask(path)

@@ -1,5 +1,6 @@
 """Saving and deleting objects of OMERO's model, with the checks of permissions."""
 
+from omero_model_DetailsI import DetailsI
 from psycopg import sql
 
 from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
@@ -63,6 +64,8 @@ class Store:
             raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
         if kept.name == "Annotation":
             raise Invalid("an annotation of no kind")
+        if given._details is None:  # as the JSON API sends objects
+            given._details = DetailsI()
         self.busy.add(id(given))
         values = self.values_of(kept, given)
         if identifier is None:
