@@ -105,24 +105,41 @@ def login(omero_client, variables):
     """Return a function that logs in from another host and out again; the password goes by standard input."""
 
     def attempt(user, password):
-        server, port = variables["inventory_hostname"], variables["network_services"]["omero"]["port"]
-        omero = "runuser --user=nobody --preserve-environment -- omero"
-        script = "; ".join(
-            [
-                "set -e",
-                "OMERO_USERDIR=$(mktemp --directory)",
-                "trap 'rm -r $OMERO_USERDIR' EXIT",
-                "chown nobody $OMERO_USERDIR",
-                "OMERO_PASSWORD=$(cat)",
-                "export OMERO_PASSWORD OMERO_USERDIR",
-                f"{omero} login --quiet --server {server} --port {port} --user {user}",
-                f"{omero} sessions who",
-                f"{omero} logout",
-            ]
-        )
-        return run_with_input(omero_client, script, password)
+        place = f"{variables['inventory_hostname']}:{variables['network_services']['omero']['port']}"
+        return run_omero(omero_client, place, user, password, "sessions who")
 
     return attempt
+
+
+def run_omero(client, place, user, password, command):
+    """Log in with the omero command line, run one of its commands, and log out.
+
+    Args:
+        client: Testinfra host with the command line.
+        place: str, host:port of the server, or a wss:// address.
+        user: str.
+        password: str; it goes by standard input.
+        command: str, such as "sessions who".
+
+    Returns:
+        subprocess.CompletedProcess with text output.
+    """
+    address, _, port = (place, "", "") if place.startswith("wss:") else place.rpartition(":")
+    omero = "runuser --user=nobody --preserve-environment -- omero"
+    script = "; ".join(
+        [
+            "set -e",
+            "OMERO_USERDIR=$(mktemp --directory)",
+            "trap 'rm -r $OMERO_USERDIR' EXIT",
+            "chown nobody $OMERO_USERDIR",
+            "OMERO_PASSWORD=$(cat)",
+            "export OMERO_PASSWORD OMERO_USERDIR",
+            f"{omero} login --quiet --server {address} {'--port ' + port if port else ''} --user {user}",
+            f"{omero} {command}",
+            f"{omero} logout",
+        ]
+    )
+    return run_with_input(client, script, password)
 
 
 def can_connect(host, address, port, seconds=3):

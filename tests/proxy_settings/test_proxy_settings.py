@@ -1,7 +1,9 @@
 """The proxy as molecule/proxy/settings.yml has set it up."""
 
+import json
+
 import pytest
-from conftest import fetch
+from conftest import can_connect, fetch, run_omero
 from faults import wait_until
 
 testinfra_hosts = ["ansible://proxy"]
@@ -70,6 +72,41 @@ def test_places(ask, path, status, place):
     """{path} is answered with status {status}, and sent to {place}."""
     seen = ask(path)
     assert (seen.status, seen.headers.get("location")) == (status, place)
+
+
+def test_where_to_connect(ask, variables):
+    """OMERO's clients are told where to connect."""
+    said = json.loads(ask("/connection/omero.json").body)
+    assert (said["host"], said["port"]) == (NAME, 4064)
+    assert said["websocket"] == f"wss://{NAME}:443/omero-ws"
+    servers = [(server["name"], server["host"], server["port"]) for server in said["servers"]]
+    assert servers == [(name, NAME, 14060 + place) for place, name in enumerate(variables["groups"]["omero"])]
+
+
+@pytest.mark.parametrize(
+    "place", [f"{NAME}:4064", f"{NAME}:14060", f"wss://{NAME}:443/omero-ws"], ids=["all", "one", "websocket"]
+)
+def test_ice(reach, variables, place):
+    """An OMERO client from outside logs in at {place} and is answered by the server."""
+    client = reach(variables["groups"]["omero_client"][0])
+    query = "hql --quiet --style plain 'select g.name from ExperimenterGroup g where g.id = 0'"
+    done = run_omero(client, place, variables["omero_curator_user"], variables["omero_curator_password"], query)
+    assert "0,system" in done.stdout, done.stdout + done.stderr
+
+
+def test_ice_wrong_password(reach, variables):
+    """Whoever has another password is refused there too."""
+    client = reach(variables["groups"]["omero_client"][0])
+    done = run_omero(client, f"{NAME}:4064", variables["omero_curator_user"], "wrong", "sessions who")
+    assert done.returncode != 0
+    assert "Password check failed" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_ice_elsewhere(visitor, variables):
+    """Past the proxy, OMERO.server is out of reach from outside."""
+    for name in variables["groups"]["omero"]:
+        for port in (4063, 4064, 4065, 4066):
+            assert not can_connect(visitor, variables["site_addresses"][name], port, 1), f"{name}:{port} answers"
 
 
 def test_renewal_refused(host, visitor, ask):
