@@ -53,6 +53,9 @@ def report(capsys):
         (["--image", "12"], 2),
         (["--image", "12", "--zone", "api"], 1),
         (["--image", "12", "--image", "123"], 3),
+        (["--object", "12", "--listings"], 2),
+        (["--before", "1"], 0),
+        (["--before", "99999999999", "--object", "7"], 1),
         (["--prefix", "/nothing"], 0),
     ],
 )
@@ -64,6 +67,16 @@ def test_choice(tool, keep, capsys, choice, chosen):
     keep("thumbnails", "/webgateway/render_thumbnail/7/?size=1200")
     assert tool.main(["count", *choice]) == 0
     assert report(capsys)["chosen"] == chosen
+
+
+def test_listings(tool, keep, capsys):
+    """A listing is what names no object, whatever page of it is asked for."""
+    for key in ("/api/v0/m/projects/?limit=200&offset=0", "/webclient/api/containers/?id=-1&page=0"):
+        keep("api", key)
+    for key in ("/webclient/api/images/?id=12", "/api/v0/m/projects/12/?", "/api/v0/m/projects/12/datasets/?limit=5"):
+        keep("api", key)
+    assert tool.main(["count", "--listings"]) == 0
+    assert report(capsys)["chosen"] == 2
 
 
 def test_an_id_is_found_among_the_parameters(tool):
