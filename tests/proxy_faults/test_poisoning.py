@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 import urllib.parse
 
 import pytest
@@ -28,6 +29,7 @@ def behind(host, variables, ask):
     """Return a function that asks from the proxy's host, past the proxy, the OMERO.web that the visitor is sent to."""
     word = secrets.token_hex(8)
     ask(f"{LINKS}?word={word}")
+    time.sleep(2)  # the log is written once a second
     upstream = host.check_output("grep --fixed-strings %s /var/log/nginx/access.log", word).split('"')[3]
     address, _, port = upstream.partition(":")
     usual = {"X-Forwarded-Proto": "https", "Host": variables["site_public_name"], "Referer": variables["site_url"]}

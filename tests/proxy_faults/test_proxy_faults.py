@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 
 import pytest
 from faults import check_refuses, wait_until
@@ -74,6 +75,7 @@ def test_one_request_fills(host, kept, many):
     seen, bodies = many(path, 100, 1)
     assert seen == {"200 MISS": 1, "200 HIT": 99}, seen
     assert bodies == 1
+    time.sleep(2)  # the log is written once a second
     lines = host.check_output("grep --fixed-strings %s /var/log/nginx/access.log", path).splitlines()
     passed_on = [line for line in lines if not line.endswith('"-" - - HIT')]
     assert len(lines) == 100
