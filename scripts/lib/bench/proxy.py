@@ -1,21 +1,19 @@
 #!/usr/bin/python3
-"""Measures what the proxy's configuration costs, on the proxy's own host, beside the site and without touching its cache.
+"""Measures what the proxy's configuration costs, on its own host, beside the site and without touching its cache.
 
-usage: proxy.py KEYS REPORT
+usage: proxy.py PART KEYS      PART: thumbnails, tiles, latency, one key, back end killed, large
 
-Three more nginx run for the time, with the site's certificate, on loopback: one with the site's own configuration (other ports, an
-empty cache beside the site's, no limit for the one address that all requests come from), one that serves the same answers as files (the
-reference), and one with a proxy_cache as Debian's package has it by default. KEYS answers are made for the
-measurements of a large cache. REPORT gets everything as JSON.
+Three more nginx run for the time on loopback, with the site's certificate: one with the site's own configuration (other
+ports, an empty cache beside the site's, no limit for the one address that all requests come from), one that serves the
+same answers as files (the reference), and one with a proxy_cache and no other directive than it needs. KEYS answers are
+made for the measurements of a large cache. What was seen is printed as JSON.
 """
 
 import concurrent.futures
 import contextlib
-import glob
 import hashlib
 import http.client
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -42,37 +40,24 @@ CRC_AT = 48
 
 
 def main(arguments):
-    """Measure everything; returns the exit status."""
-    keys, report_file = int(arguments[0]), arguments[1]
+    """Measure a part and print what was seen as JSON; returns the exit status."""
+    part, keys = arguments[0], int(arguments[1])
     settings = json.loads(pathlib.Path("/etc/vitrine/cache.json").read_text())
-    volume = pathlib.Path(settings["folder"]).parent
-    folder = volume / "bench"
+    folder = pathlib.Path(settings["folder"]).parent / "bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o755)
-    report = {"nginx": nginx_version(), "cores": os.cpu_count(), "keys": keys}
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         site = Site(folder, settings, stack)
-        for kind, (least, most) in SIZES.items():
-            say(f"{kind}: filling")
-            paths = site.fill(kind, least, most)
-            report[kind] = throughput(site, kind, paths)
-        report["latency"] = latencies(site)
-        report["one key"] = one_key(site)
-        report["back end killed"] = killed(site)
-        report["large"] = large(site, keys)
-    pathlib.Path(report_file).write_text(json.dumps(report, indent=2))
+        measure = {"latency": latencies, "one key": one_key, "back end killed": killed}
+        if part in SIZES:
+            seen = throughput(site, part, site.fill(part, *SIZES[part]))
+        elif part == "large":
+            seen = large(site, keys)
+        else:
+            seen = measure[part](site)
+    print(json.dumps(seen))
     return 0
-
-
-def say(words):
-    """Say how far it is."""
-    print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
-
-
-def nginx_version():
-    """Return nginx's version as it says it."""
-    return subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip().rpartition("/")[2]
 
 
 class Site:
@@ -92,10 +77,16 @@ class Site:
         self.running = {}
         written = pathlib.Path("/etc/nginx/conf.d/10-cache.conf").read_text()
         self.web = re.findall(r"server (\S+)", written.partition("upstream omero_web {")[2].partition("}")[0])
-        self.certificate = re.search(r"ssl_certificate (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text())[1]
-        self.key = re.search(r"ssl_certificate_key (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text())[1]
+        self.certificate = re.search(
+            r"ssl_certificate (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text()
+        )[1]
+        self.key = re.search(r"ssl_certificate_key (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text())[
+            1
+        ]
         self.zones = folder / "zones"
-        self.start("back", f"server {{ listen {ADDRESS}:{BACK_END}; location / {{ proxy_pass http://{self.web[0]}; }} }}")
+        self.start(
+            "back", f"server {{ listen {ADDRESS}:{BACK_END}; location / {{ proxy_pass http://{self.web[0]}; }} }}"
+        )
         self.start("site", self.own_configuration())
         tls = f"listen {ADDRESS}:PORT ssl http2; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
         self.start("files", f"server {{ {tls.replace('PORT', str(PORTS['files']))} root {self.files}; }}")
@@ -108,15 +99,19 @@ class Site:
 
     def own_configuration(self):
         """Return the site's own configuration with other ports, another cache, and room for one address."""
-        text = "".join(pathlib.Path(name).read_text() for name in sorted(glob.glob("/etc/nginx/conf.d/*.conf")))
+        text = "".join(path.read_text() for path in sorted(pathlib.Path("/etc/nginx/conf.d").glob("*.conf")))
         text = re.sub(r"proxy_cache_path \S+/zones/", f"proxy_cache_path {self.zones}/", text)
         text = re.sub(r"rate=[0-9]+r/s", "rate=1000000r/s", text)
+        text = re.sub(r"burst=[0-9]+", "burst=1000000", text)
         text = text.replace("listen 443 ssl", f"listen {ADDRESS}:{PORTS['site']} ssl")
         text = text.replace("listen 80 default_server", f"listen {ADDRESS}:19081 default_server")
         text = text.replace("127.0.0.1:9000", "127.0.0.1:19000").replace("127.0.0.1:9001", "127.0.0.1:19001")
         # One server behind it, which can be taken away.
         text = re.sub(
-            r"upstream omero_web \{.*?\n\}", f"upstream omero_web {{ server {ADDRESS}:{BACK_END}; keepalive 32; }}", text, flags=re.S
+            r"upstream omero_web \{.*?\n\}",
+            f"upstream omero_web {{ server {ADDRESS}:{BACK_END}; keepalive 32; }}",
+            text,
+            flags=re.S,
         )
         text = text.replace("/var/log/nginx/access.log", f"{self.folder}/access.log").replace(
             "/var/log/nginx/refresh.log", f"{self.folder}/refresh.log"
@@ -202,7 +197,9 @@ def static_files(ask):
             seen.add(name)
             yield name
     for sheet in [name for name in seen if name.endswith(".css")]:
-        for name in re.findall(r'url\(["\']?([^"\')]+\.(?:png|svg|gif))', ask("site", sheet, must=False).decode("utf-8", "replace")):
+        for name in re.findall(
+            r'url\(["\']?([^"\')]+\.(?:png|svg|gif))', ask("site", sheet, must=False).decode("utf-8", "replace")
+        ):
             name = urllib.parse.urljoin(sheet, name)
             if name not in seen and name.startswith("/static/"):
                 seen.add(name)
@@ -239,7 +236,17 @@ def wrk(site, server, paths, connections, seconds=SECONDS):
         "    e.connect + e.read + e.write + e.status + e.timeout))\nend\n"
     )
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), f"https://{ADDRESS}:{PORTS[server]}"],
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(script),
+            f"https://{ADDRESS}:{PORTS[server]}",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -251,8 +258,7 @@ def wrk(site, server, paths, connections, seconds=SECONDS):
 def throughput(site, kind, paths):
     """Return the median of requests a second of each nginx over some paths, and the ratios; rounds take turns."""
     seen = {server: [] for server in PORTS}
-    for number in range(ROUNDS):
-        say(f"{kind}: round {number + 1} of {ROUNDS}")
+    for _ in range(ROUNDS):
         for server, rates in seen.items():
             result = wrk(site, server, paths, 100)
             if result["failed"]:
@@ -274,10 +280,10 @@ def latencies(site):
     paths = site.fill("thumbnails", *SIZES["thumbnails"])
     found = {}
     for connections in CONNECTIONS:
-        say(f"latency: {connections} connections")
         results = [wrk(site, "site", paths, connections, 2) for _ in range(ROUNDS)]
         found[connections] = {
-            name: round(statistics.median(result[name] for result in results), 2) for name in ("p50_ms", "p99_ms", "failed")
+            name: round(statistics.median(result[name] for result in results), 2)
+            for name in ("p50_ms", "p99_ms", "failed")
         }
     return found
 
@@ -286,13 +292,12 @@ def one_key(site):
     """Ask a thousand times at once for what is not kept; returns how many asked the back end, and the seconds."""
     counts, seconds = [], []
     for number in range(ROUNDS):
-        say(f"one key: round {number + 1} of {ROUNDS}")
         path = f"/api/v0/m/projects/?bench={number}-{time.time()}"
         connections = [site.connect("site") for _ in range(1000)]
         with concurrent.futures.ThreadPoolExecutor(1000) as pool:
             list(pool.map(lambda connection: connection.connect(), connections))
             begun = time.monotonic()
-            statuses = list(pool.map(lambda connection: ask_on(connection, path, site.host), connections))
+            statuses = list(pool.map(ask_on, connections, [path] * 1000, [site.host] * 1000))
             seconds.append(time.monotonic() - begun)
         for connection in connections:
             connection.close()
@@ -315,7 +320,6 @@ def ask_on(connection, path, host):
 def killed(site):
     """Kill the back end in the middle of a load on what is kept; returns requests a second and failed requests."""
     paths = site.fill("thumbnails", *SIZES["thumbnails"])
-    say("back end killed under load")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(wrk, site, "site", paths, 100, 6)
         time.sleep(2)
@@ -334,7 +338,6 @@ def large(site, keys):
     pattern = file_of(zone, key).read_bytes()
     # Room for all of them; the role computes it from the volume.
     stop(site.running["site"])
-    say(f"large: making {keys} answers")
     begun = time.monotonic()
     for number in range(1, keys):
         other = f"/api/v0/m/projects/?large={number:08d}"
@@ -344,10 +347,14 @@ def large(site, keys):
         target.write_bytes((pattern[:CRC_AT] + crc + pattern[CRC_AT + 4 :]).replace(key.encode(), other.encode()))
     made = time.monotonic() - begun
     subprocess.run(["chown", "--recursive", "www-data", str(site.zones)], check=True)
-    disk = int(subprocess.run(["du", "--summarize", "--block-size=1", str(zone)], capture_output=True, text=True, check=True).stdout.split()[0])
+    disk = int(
+        subprocess.run(
+            ["du", "--summarize", "--block-size=1", str(zone)], capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+    )
     text = site.own_configuration()
     text = re.sub(r"keys_zone=api:\S+ max_size=\S+", f"keys_zone=api:{keys // 8000 + 1}m max_size=100g", text)
-    say("large: starting nginx")
+    before = shared_memory()
     begun = time.monotonic()
     site.start("site", text)
     site.ask("site", f"/api/v0/m/projects/?large={keys // 2:08d}")
@@ -356,14 +363,15 @@ def large(site, keys):
     for number in range(0, keys, max(1, keys // 100)):
         site.ask("site", f"/api/v0/m/projects/?large={number:08d}")
     wait_for(lambda: loader_of(site.running["site"].pid), 90)
-    say("large: nginx reads the names")
     wait_for(lambda: not loader_of(site.running["site"].pid), 1800)
     known = time.monotonic() - begun
-    memory = shared_memory(site.running["site"].pid)
-    say("large: looking through it")
+    memory = shared_memory() - before
     begun = time.monotonic()
     sample = subprocess.run(
-        ["python3", "-c", PURGE, str(site.zones), f"/api/v0/m/projects/?large={'0' * 4}"], capture_output=True, text=True, check=True
+        ["python3", "-c", PURGE, str(site.zones), f"/api/v0/m/projects/?large={'0' * 4}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     looked = time.monotonic() - begun
     return {
@@ -402,22 +410,16 @@ def file_of(zone, key):
 
 def loader_of(master):
     """Tell whether nginx (its master's process id) is still reading the names of what is kept."""
-    names = subprocess.run(["ps", "--ppid", str(master), "-o", "args="], capture_output=True, text=True, check=False).stdout
+    names = subprocess.run(
+        ["ps", "--ppid", str(master), "-o", "args="], capture_output=True, text=True, check=False
+    ).stdout
     return "cache loader" in names
 
 
-def shared_memory(pid):
-    """Return the bytes of shared memory that a process and its children have in use."""
-    total = 0
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss_Shmem:"):
-            total += int(line.split()[1]) * 1024
-    children = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=True).stdout
-    for child in children.split():
-        for line in pathlib.Path(f"/proc/{child}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss_Shmem:"):
-                total += int(line.split()[1]) * 1024
-    return total
+def shared_memory():
+    """Return the bytes of shared memory that this machine has in use: nginx's keys are there, whoever made them."""
+    found = re.search(r"^Shmem: +([0-9]+) kB", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":
