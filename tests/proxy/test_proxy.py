@@ -139,6 +139,17 @@ def test_what_answers_say(ask):
         assert allowed == ("*" if path.startswith("/api/") else None), f"{path}: {allowed}"
 
 
+def test_compressed(ask):
+    """What is kept is kept as it is, and compressed for those who take it."""
+    path = f"/static/webclient/javascript/ome.tree.js?promise={secrets.token_hex(8)}"
+    packed = ask(path, headers={"Accept-Encoding": "gzip"})
+    plain = ask(path)
+    assert packed.headers.get("content-encoding") == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert (packed.headers["x-cache-status"], plain.headers["x-cache-status"]) == ("MISS", "HIT")
+    assert len(plain.body) > len(packed.body)
+
+
 def test_watch(host):
     """The cache's volume is looked at all the time."""
     assert host.service("vitrine-cache-watch.timer").is_running
