@@ -96,7 +96,23 @@ def answers(ask):
 
 
 @pytest.fixture
-def kept(ask, answers):
+def settled(host, variables):
+    """Wait until every OMERO.web answers: the hosts may have just started."""
+    port, name = variables["network_services"]["web"]["port"], variables["site_public_name"]
+
+    def answers(server):
+        headers = {"Host": name, "X-Forwarded-Proto": "https"}
+        try:
+            return fetch(host, server, port, "/api/v0/m/projects/", headers=headers).status == 200
+        except AssertionError:
+            return False
+
+    for server in variables["groups"]["web"]:
+        wait_until(lambda server=server: answers(server), f"OMERO.web of {server} does not answer")
+
+
+@pytest.fixture
+def kept(ask, answers, settled):
     """Let the cache keep an answer; return its path and body."""
     wait_until(answers, "the site did not start with its hosts")
     path = f"/api/v0/m/projects/?fault={secrets.token_hex(8)}"

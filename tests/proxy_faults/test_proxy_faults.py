@@ -49,11 +49,12 @@ def check_closed(ask, kept, status):
 def test_maintenance(host, kept, ask, answers):
     """Closed for maintenance, the site serves what it kept, and says for the rest that it is closed."""
     host.check_output("touch %s", FLAG)
+    time.sleep(2)  # it is looked for once a second
     try:
         check_closed(ask, kept, 503)
     finally:
         host.check_output("rm %s", FLAG)
-    assert answers(), "it did not open again"
+    wait_until(answers, "it did not open again", 5)
 
 
 def test_web_gone(variables, reach, kept, ask, answers):

@@ -38,7 +38,7 @@ Server((address, port), Handler).serve_forever()
 
 
 @pytest.fixture
-def impatient(host):
+def impatient(host, ask, settled):
     """Let answers be good for a second, and servers have three to answer, instead of the hour and the minute."""
     kept = host.file(SITE).content_string
     assert "proxy_cache_valid 200 1h;" in kept
@@ -46,8 +46,18 @@ def impatient(host):
     changed = kept.replace("proxy_cache_valid 200 1h;", "proxy_cache_valid 200 1s;")
     changed = changed.replace("proxy_read_timeout 60s;", "proxy_read_timeout 3s;")
     write(host, changed)
+    # The workers of before answer until they have ended.
+    wait_until(lambda: is_forgotten(ask), "answers are still good for an hour")
     yield
     write(host, kept)
+
+
+def is_forgotten(ask):
+    """Tell whether an answer that is two seconds old is asked for anew."""
+    path = f"/api/v0/m/projects/?old={secrets.token_hex(8)}"
+    ask(path)
+    time.sleep(2)
+    return ask(path).headers["x-cache-status"] != "HIT"
 
 
 def write(host, text):

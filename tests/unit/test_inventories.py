@@ -6,6 +6,7 @@ import pathlib
 import ansible
 import pytest
 import yaml
+from ansible.template import Templar
 
 from vitrine_cli.site import PROJECT, TEST_INVENTORIES, known_inventories, load_site, read_inventory
 
@@ -142,3 +143,24 @@ def test_collections_are_those_of_the_package():
         namespace, name = wanted["name"].split(".")
         manifest = json.loads((collections / namespace / name / "MANIFEST.json").read_text())
         assert manifest["collection_info"]["version"] == wanted["version"], wanted["name"]
+
+
+@pytest.mark.parametrize(
+    ("web", "refresh", "public", "refreshing"),
+    [
+        (["one"], [], ["one:8080"], ["one:8080"]),
+        (["one", "two"], [], ["one:8080", "two:8080"], ["one:8080", "two:8080"]),
+        (["one", "two"], ["three"], ["one:8080", "two:8080"], ["three:8080"]),
+        ([], ["three"], [], ["three:8080"]),
+    ],
+)
+def test_who_answers_the_public(tmp_path, web, refresh, public, refreshing):
+    """OMERO.web that refreshes the cache is not asked by visitors; where there is none, all do both."""
+    (tmp_path / "groups.yml").symlink_to(PROJECT / "groups.yml")
+    groups = {"web": {"hosts": dict.fromkeys(web)}, "web_refresh": {"hosts": dict.fromkeys(refresh)}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(groups))
+    inventory, manager, loader = read_inventory([str(tmp_path)])
+    values = manager.get_vars(host=inventory.get_host((web + refresh)[0]))
+    templar = Templar(loader=loader, variables=values)
+    assert sorted(templar.template(values["web_endpoints"])) == public
+    assert sorted(templar.template(values["web_refresh_endpoints"])) == refreshing
