@@ -97,6 +97,8 @@ def test_order_of_parameters(ask):
         ("GET", "/webclient//login/", 403),
         ("GET", "/webclient/%6cogin/", 403),
         ("GET", "/webgateway/su/somebody/", 403),
+        ("GET", "/webadmin/login/", 403),
+        ("POST", "/webadmin/forgottenpassword/", 403),
         ("POST", "/api/v0/login/", 403),
         ("GET", "/webclient/?username=somebody&password=x&server=1", 403),
         ("GET", "/webclient/?experimenter=-1&bsession=x&server=1", 403),

@@ -75,6 +75,8 @@ def test_listings(tool, keep, capsys):
         keep("api", key)
     for key in ("/webclient/api/images/?id=12", "/api/v0/m/projects/12/?", "/api/v0/m/projects/12/datasets/?limit=5"):
         keep("api", key)
+    keep("api", "/static/webclient/javascript/ome.tree.js?")
+    keep("api", "/iviewer/?images=5")
     assert tool.main(["count", "--listings"]) == 0
     assert report(capsys)["chosen"] == 2
 
