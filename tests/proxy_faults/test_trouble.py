@@ -181,7 +181,7 @@ def test_upgrade(host, many, kept, answers):
 @pytest.mark.parametrize(
     ("what", "command"),
     [
-        # nginx then makes room by forgetting.
+        # It writes until there is no room, which head calls an error. nginx then makes room by forgetting.
         ("full", "head --bytes=700M /dev/zero > /mnt/small/ballast || true"),
         ("read-only", "mount -o remount,ro /mnt/small"),
     ],

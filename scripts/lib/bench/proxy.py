@@ -77,12 +77,9 @@ class Site:
         self.running = {}
         written = pathlib.Path("/etc/nginx/conf.d/10-cache.conf").read_text()
         self.web = re.findall(r"server (\S+)", written.partition("upstream omero_web {")[2].partition("}")[0])
-        self.certificate = re.search(
-            r"ssl_certificate (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text()
-        )[1]
-        self.key = re.search(r"ssl_certificate_key (\S+);", pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text())[
-            1
-        ]
+        site = pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text()
+        self.certificate = re.search(r"ssl_certificate (\S+);", site)[1]
+        self.key = re.search(r"ssl_certificate_key (\S+);", site)[1]
         self.zones = folder / "zones"
         self.start(
             "back", f"server {{ listen {ADDRESS}:{BACK_END}; location / {{ proxy_pass http://{self.web[0]}; }} }}"
