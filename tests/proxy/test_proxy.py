@@ -88,6 +88,14 @@ def test_order_of_parameters(ask):
     assert third.headers.get("x-cache-status") == "MISS", "another value is another address"
 
 
+def test_long_address(ask):
+    """An address as long as browsers send them is answered and kept, and the servers behind stay in use."""
+    path = f"/api/v0/m/projects/?promise={secrets.token_hex(8)}&word={'x' * 6000}"
+    seen = [(answer.status, answer.headers.get("x-cache-status")) for answer in (ask(path), ask(path))]
+    assert seen == [(200, "MISS"), (200, "HIT")]
+    assert ask(f"/webclient/?experimenter=-1&word={'x' * 6000}").status == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

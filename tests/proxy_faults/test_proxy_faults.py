@@ -5,6 +5,7 @@ import secrets
 import time
 
 import pytest
+from conftest import fetch
 from faults import check_refuses, wait_until
 
 testinfra_hosts = ["ansible://proxy"]
@@ -88,6 +89,18 @@ def test_too_many(kept, many):
     assert many(kept[0], 6, 50)[0] == {"200 HIT": 300}
     seen, _ = many(kept[0], 6, 250)
     assert seen.keys() == {"200 HIT", "429 "}, seen
+
+
+def test_passwords_stay_out_of_logs(host, visitor, variables, ask):
+    """Whoever sends a password in an address is refused, and the password is written nowhere."""
+    word, name = secrets.token_hex(8), variables["site_public_name"]
+    path = f"/webclient/?username=somebody&password={word}"
+    assert ask(path).status == 403
+    assert fetch(visitor, name, 80, path).status == 301
+    time.sleep(2)  # logs are written once a second
+    assert host.run("grep --recursive --files-with-matches %s /var/log/nginx", word).stdout == ""
+    refused = "grep --count '(with a login, refused)' /var/log/nginx/access.log"
+    assert int(host.check_output(refused)) >= 2
 
 
 def test_purge(kept, ask, cache):

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.unit("nginx")
 
 UNUSABLE = "/run/vitrine-cache-unusable"
 SITE = "/etc/nginx/conf.d/20-site.conf"
+# Between the requests of each of three connections, so that all of them stay below nginx_cache_requests_per_second.
+PAUSE = 0.07  # seconds
 # Takes OMERO.web's place: at its port, it does one wrong thing.
 WRONG = """
 import socket, socketserver, struct, sys, time
@@ -27,6 +29,8 @@ class Handler(socketserver.BaseRequestHandler):
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if what == "answers 500":
             self.request.sendall(b"HTTP/1.1 500 No\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\nwrong")
+        if what == "answers 404":
+            self.request.sendall(b"HTTP/1.1 404 No\\r\\nContent-Length: 4\\r\\nConnection: close\\r\\n\\r\\ngone")
         if what == "answers garbage":
             self.request.sendall(b"\\x00\\x01 garbage \\xff" * 99)
         if what == "breaks off":
@@ -111,6 +115,17 @@ def test_wrong_web(impatient, instead, kept, ask, answers, what):
     assert ask(path).body == body
 
 
+def test_withdrawn(impatient, instead, kept, ask):
+    """What is withdrawn is gone for visitors too, as soon as it is asked for anew; put back, it is there again."""
+    path, body = kept
+    time.sleep(3)
+    with instead("answers 404"):
+        wait_until(lambda: status_of(ask, path) == 404, "what was withdrawn is still served")
+        assert ask(path).headers["x-cache-status"] == "HIT", "every visitor who asks is passed on"
+    wait_until(lambda: status_of(ask, path) == 200, "that it was gone is kept for too long")
+    assert ask(path).body == body
+
+
 def status_of(ask, path):
     """Return the status of an answer, None for one that broke off."""
     try:
@@ -158,8 +173,8 @@ def during(load, steps):
 
 def test_reload(host, many, kept):
     """No request fails while nginx is reloaded."""
-    masters = [lambda: host.check_output("systemctl reload nginx")] * 3
-    seen = during(lambda: many(kept[0], 3, 180, pause=0.02), masters)
+    reloads = [lambda: host.check_output("systemctl reload nginx")] * 3
+    seen = during(lambda: many(kept[0], 3, 180, pause=PAUSE), reloads)
     assert seen == {"200 HIT": 540}, seen
 
 
@@ -171,7 +186,7 @@ def test_upgrade(host, many, kept, answers):
         lambda: host.check_output("kill -WINCH %s", old),
         lambda: host.check_output("kill -QUIT %s", old),
     ]
-    seen = during(lambda: many(kept[0], 3, 180, pause=0.02), steps)
+    seen = during(lambda: many(kept[0], 3, 180, pause=PAUSE), steps)
     assert seen == {"200 HIT": 540}, seen
     assert host.file("/run/nginx.pid").content_string.strip() != old
     assert host.service("nginx").is_running, "systemd lost it"

@@ -52,6 +52,15 @@ def test_renewal(host, visitor, ask):
     assert ask("/robots.txt").status == 200
 
 
+def test_ciphers(visitor):
+    """A visitor of the site's own name is offered ciphers of today alone, and no session tickets."""
+    command = f"openssl s_client -connect {NAME}:443 -servername {NAME} -tls1_2 -cipher %s < /dev/null"
+    assert visitor.run(command, "ECDHE-ECDSA-AES256-SHA384").rc != 0
+    today = visitor.run(command, "ECDHE-ECDSA-AES256-GCM-SHA384")
+    assert today.rc == 0, today.stderr
+    assert "TLS session ticket" not in today.stdout
+
+
 def test_answers(ask):
     """Answers ask browsers to come by HTTPS for a year, and let no other site's page read them."""
     headers = ask("/api/v0/m/projects/").headers
@@ -64,6 +73,7 @@ def test_answers(ask):
     [
         ("/study/old-name/", 301, f"https://{NAME}/webclient/?show=project-1"),
         ("/elsewhere", 301, "https://elsewhere.vitrine.test/"),
+        ("/%C3%A9tude/", 301, f"https://{NAME}/webclient/?show=project-2"),
         ("/webclient/login/", 302, "https://curators.vitrine.test/webclient/"),
         ("/study/another/", 404, None),
     ],

@@ -39,6 +39,22 @@ def keep(tmp_path):
     return put
 
 
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ("b=2&a=1", "a=1&b=2"),
+        ("b=2&a=1&a=0&_=12", "a=1&a=0&b=2"),
+        ("_=12", ""),
+        ("b=2&%61=1", "b=2&%61=1"),
+        ("b+c=2&a=1", "b+c=2&a=1"),
+        ("b=%2b&a=1+1", "a=1+1&b=%2b"),
+    ],
+)
+def test_key(tool, arguments, key):
+    """Parameters are in the order of their names, unless OMERO.web reads the names otherwise than they are written."""
+    assert tool.ordered(arguments) == key
+
+
 def report(capsys):
     """Return the report that was printed last."""
     return json.loads(capsys.readouterr().out.splitlines()[-1])
