@@ -1,0 +1,55 @@
+"""The OMERO.servers that only read, where the site has some."""
+
+import secrets
+
+import pytest
+from conftest import run_omero
+
+testinfra_hosts = ["ansible://omero_readonly"]
+pytestmark = pytest.mark.unit("omero-server")
+
+REPOSITORY = "/srv/omero"
+
+
+@pytest.fixture
+def omero(omero_client, variables):
+    """Return a function that runs an omero command (str) as the curator at a server (str, this host's by default)."""
+    port = variables["network_services"]["omero"]["port"]
+    user, password = variables["omero_curator_user"], variables["omero_curator_password"]
+
+    def run(command, server=variables["inventory_hostname"]):
+        return run_omero(omero_client, f"{server}:{port}", user, password, command)
+
+    return run
+
+
+def test_reads(omero):
+    """Whoever logs in reads what the database has."""
+    seen = omero("hql --quiet --style plain 'select g.name from ExperimenterGroup g where g.id = 0'")
+    assert "0,system" in seen.stdout, seen.stdout + seen.stderr
+
+
+def test_writes_are_refused(omero):
+    """Who may write at the server that writes may not here, and nothing is written."""
+    name = f"promise-{secrets.token_hex(8)}"
+    seen = omero(f"obj new Project name={name}")
+    assert seen.returncode != 0, f"it took it: {seen.stdout}"
+    assert "read-only" in seen.stdout + seen.stderr, seen.stdout + seen.stderr
+    found = omero(f"hql --quiet --style plain \"select p.id from Project p where p.name = '{name}'\"")
+    assert found.returncode == 0, found.stderr
+    assert name not in found.stdout
+
+
+def test_database_user(variables, reach):
+    """The server is known to the database as the user who reads."""
+    database = reach(variables["groups"]["database"][0])
+    query = f"select distinct usename from pg_stat_activity where client_addr = '{variables['internal_address']}'"
+    command = "runuser --user=postgres -- psql --no-psqlrc --tuples-only --no-align --command=%s"
+    assert database.check_output(command, query).split() == [variables["database_readonly_user"]]
+
+
+def test_repository(host, variables):
+    """The repository is mounted read-only."""
+    assert "ro" in host.mount_point(REPOSITORY).options
+    command = f"runuser --user={variables['omero_system_user']} -- touch {REPOSITORY}/ManagedRepository/promise"
+    assert "Read-only file system" in host.run(command).stderr
