@@ -1,5 +1,7 @@
 """OMERO.server as its clients, and everyone else, sees it."""
 
+import shlex
+
 import pytest
 from conftest import can_connect, check_mounts
 
@@ -83,3 +85,18 @@ def test_release(host):
     assert host.file(HOME).is_symlink
     writable = host.check_output(f"runuser --user=omero-server -- find {HOME}/lib {HOME}/sql -writable ! -type l")
     assert writable == "", f"writable: {writable}"
+
+
+def test_configuration(host, variables):
+    """The server's settings are those of the inventory, and no other."""
+    lines = host.check_output("cat /opt/omero/server/config/*.omero").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines]
+    wanted = {words[3]: words[4] for words in commands if words[:3] == ["config", "set", "--"]}
+    assert wanted, "no setting was found"
+    environment = f"env OMERODIR={HOME} OMERO_USERDIR=/opt/omero/server/user"
+    omero = f"runuser --user={variables['omero_system_user']} -- {environment} /opt/omero/server/venv/bin/omero"
+    shown = host.check_output(f"{omero} config get --show-password").splitlines()
+    found = dict(line.split("=", 1) for line in shown)
+    different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    # Names alone: passwords are among the values.
+    assert not different, f"changed by hand: {', '.join(different)}"
