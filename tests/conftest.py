@@ -68,6 +68,12 @@ def outsiders(variables):
     return names
 
 
+@pytest.fixture
+def visitor(outsiders, reach):
+    """Return a host that is nobody special to the proxy."""
+    return reach(outsiders("proxy", "web")[0])
+
+
 def run_with_input(host, command, text):
     """Run a command on a host with `text` on its standard input: the way for secrets, which no process list shows.
 

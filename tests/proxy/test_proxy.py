@@ -10,12 +10,6 @@ pytestmark = pytest.mark.unit("nginx")
 
 
 @pytest.fixture
-def visitor(variables, outsiders, reach):
-    """Return a host that is nobody special to the proxy."""
-    return reach(outsiders("proxy", "web")[0])
-
-
-@pytest.fixture
 def ask(host, variables, visitor):
     """Return a function that asks the public address for a path over HTTPS."""
     certificate = host.file("/etc/nginx/tls/site.pem").content_string

@@ -46,12 +46,6 @@ print(json.dumps([seen, len(bodies)]))
 
 
 @pytest.fixture
-def visitor(outsiders, reach):
-    """Return a host that is nobody special to the proxy."""
-    return reach(outsiders("proxy", "web")[0])
-
-
-@pytest.fixture
 def certificate(host):
     """Return the site's certificate (PEM)."""
     return host.file("/etc/nginx/tls/site.pem").content_string

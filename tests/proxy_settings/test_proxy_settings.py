@@ -13,12 +13,6 @@ NAME = "proxy.vitrine.test"
 
 
 @pytest.fixture
-def visitor(outsiders, reach):
-    """Return a host that is nobody special to the proxy."""
-    return reach(outsiders("proxy", "web")[0])
-
-
-@pytest.fixture
 def authority(host):
     """Return the certificate of the ACME server's authority (PEM)."""
     trust = host.file("/etc/pebble/pebble.pem").content_string
