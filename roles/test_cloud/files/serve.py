@@ -1,0 +1,90 @@
+"""Serves one of the test cloud's OpenStack projects in this process: serve.py PROJECT TOP VENV ADDRESS.
+
+Its API, and for nova and cinder also the services behind it: the messages between them are in this process' memory.
+"""
+
+import importlib
+import os
+import sys
+
+from settings import HOSTS, SERVICES
+
+
+def nova():
+    """Start conductor, scheduler and compute hosts of nova; returns what must be kept alive."""
+    import os_vif
+    from nova import service
+    from nova.compute import rpcapi as compute
+    from nova.conductor import rpcapi as conductor
+    from nova.scheduler import rpcapi as scheduler
+
+    os_vif.initialize()
+    wanted = [("nova-conductor", conductor.RPC_TOPIC, None, {}), ("nova-scheduler", scheduler.RPC_TOPIC, None, {})]
+    wanted += [("nova-compute", compute.RPC_TOPIC, host, {"topic_alt": compute.RPC_TOPIC_ALT}) for host in HOSTS]
+    return [started(service.Service.create(binary=n, topic=t, host=h, **further)) for n, t, h, further in wanted]
+
+
+def cinder():
+    """Start scheduler and volume service of cinder; returns what must be kept alive."""
+    from cinder import service
+    from oslo_config import cfg
+
+    cfg.CONF.register_opt(cfg.StrOpt("backend_host"), group="logging")
+    return [
+        started(service.Service.create(binary="cinder-scheduler")),
+        started(
+            service.Service.create(
+                host=f"{HOSTS[0]}@logging",
+                service_name="logging",
+                binary="cinder-volume",
+                coordination=False,
+                cluster=None,
+            )
+        ),
+    ]
+
+
+def started(service):
+    """Start a service and return it."""
+    service.start()
+    return service
+
+
+def main(project, top, venv, address):
+    """Serve a project (str) of the cloud in the folder top (str) with the settings there on address (str), for good."""
+    etc = f"{top}/etc/{project}"
+    config = {"glance": "glance-api"}.get(project, project)
+    sys.argv = [project]
+    os.environ[f"OS_{project.upper()}_CONFIG_DIR"] = etc
+    if project == "nova":
+        os.environ["OS_NOVA_CONFIG_DIR"] = "/"
+        os.environ["OS_NOVA_CONFIG_FILES"] = f"{venv}/etc/nova/api-paste.ini;{etc}/nova.conf"
+        os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
+    elif project in ("neutron", "cinder"):
+        sys.argv += ["--config-file", f"{etc}/{config}.conf"]
+    if project == "cinder":
+        from cinder import monkey_patch
+        from psycogreen.eventlet import patch_psycopg
+
+        monkey_patch.patch()
+        # Else a query that waits for a lock would keep the one that holds it from going on.
+        patch_psycopg()
+    entry = {"nova": "nova.wsgi.osapi_compute"}.get(project, f"{project}.wsgi.api")
+    application = importlib.import_module(entry).application
+    behind = {"nova": nova, "cinder": cinder}.get(project, list)()
+    port = SERVICES[project]
+    if project == "cinder":
+        import eventlet
+        import eventlet.wsgi
+
+        eventlet.wsgi.server(eventlet.listen((address, port)), application)
+    else:
+        from werkzeug.serving import WSGIRequestHandler, run_simple
+
+        WSGIRequestHandler.protocol_version = "HTTP/1.1"
+        run_simple(address, port, application, threaded=True)
+    del behind
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

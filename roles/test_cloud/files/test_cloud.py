@@ -1,0 +1,332 @@
+"""Starts and stops an OpenStack for tests: test_cloud.py start|stop NAME TOP RANGE [VENV].
+
+  NAME   of its network namespace
+  TOP    folder of the cloud, all of which `stop` removes; must not exist, or be one that `start` made
+  RANGE  first two numbers of the private /16 that it uses and is routed to, such as 10.214
+  VENV   virtual environment with requirements.txt (start)
+
+The services are the real ones: keystone, placement, glance, neutron, cinder, nova, over PostgreSQL. Behind them are
+stand-ins of OpenStack's own: nova's fake driver (servers become ACTIVE, and are nothing), cinder's logging driver
+(volumes are records), neutron's agents (rows in a table). The services' namespace knows no way out of the range.
+
+Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and user.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Seconds.
+START_LIMIT = 120
+STOP_LIMIT = 10
+
+
+class FailedError(Exception):
+    """A step that went wrong; its text says which, and what the program said."""
+
+
+class Cloud:
+    """An OpenStack on this machine.
+
+    Args:
+        name: str, of its network namespace.
+        top: pathlib.Path, its folder.
+        network: str, first two numbers of its range.
+    """
+
+    def __init__(self, name, top, network):
+        """Note what it is; nothing is started."""
+        self.name, self.top, self.network = name, top, network
+        self.address = f"{network}.0.2"
+        # Names of interfaces have 15 characters at most.
+        self.link = f"v{name[-12:]}"
+        self.mark = top / "test-cloud"
+        self.processes = {}
+
+    def start(self, venv):
+        """Bring it up; returns False when it is up already.
+
+        Args:
+            venv: pathlib.Path, virtual environment with the services.
+
+        Raises:
+            FailedError: It does not come up; what was there of it stays for a look, and stop removes it.
+        """
+        import settings
+
+        if self.is_up(settings.SERVICES):
+            return False
+        # What an interrupted start has left.
+        self.stop()
+        for folder in ("etc", "log", "database", "images/tasks", "images/staging", "lock", "state/cinder"):
+            (self.top / folder).mkdir(parents=True, exist_ok=True)
+        self.top.chmod(0o711)
+        for folder in ("etc", "log", "images", "lock", "state"):
+            (self.top / folder).chmod(0o700)
+        self.mark.write_text(self.name)
+        self.make_network()
+        self.make_database(settings.DATABASES)
+        clouds = self.write_clouds()
+        settings.write(self.top, venv, self.address, clouds["services"]["auth"]["password"])
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            fillers = (self.fill_keystone, self.fill_nova, self.fill_neutron, self.fill_others)
+            for done in [pool.submit(filler, venv / "bin", clouds) for filler in fillers]:
+                done.result()
+        # nova asks the catalogue when it starts.
+        first = ("keystone", "placement", "glance", "neutron")
+        for project in first:
+            self.serve(venv, project)
+        self.wait_for("keystone", settings.SERVICES["keystone"])
+        self.fill(venv, "accounts")
+        for project in settings.SERVICES:
+            if project not in first:
+                self.serve(venv, project)
+        for project, port in settings.SERVICES.items():
+            self.wait_for(project, port)
+        self.find_hosts(venv / "bin", settings.HOSTS)
+        self.fill(venv, "offers")
+        (self.top / "complete").touch()
+        return True
+
+    def stop(self):
+        """Take it down and remove all of it; returns False when there was nothing.
+
+        Raises:
+            FailedError: The folder is none of a test cloud.
+        """
+        there = self.top.exists() and any(self.top.iterdir())
+        if there and not self.mark.exists():
+            raise FailedError(f"{self.top} is no test cloud's folder (it has no file test-cloud), and stays as it is.")
+        has_network = pathlib.Path("/run/netns", self.name).exists()
+        if has_network:
+            self.end_services()
+        if (self.top / "database/data/postmaster.pid").exists():
+            self.postgres("pg_ctl", "stop", "--pgdata", self.top / "database/data", "--mode", "immediate")
+        # The link first: that of a deleted namespace goes by itself, some time later.
+        if pathlib.Path("/sys/class/net", self.link).exists():
+            run("ip", "link", "delete", self.link)
+        if has_network:
+            run("ip", "netns", "delete", self.name)
+        if self.top.exists():
+            shutil.rmtree(self.top)
+        return there or has_network
+
+    def is_up(self, services):
+        """Tell whether a complete cloud answers at every port of services (dict, name to port)."""
+        return (self.top / "complete").exists() and all(self.answers(port) for port in services.values())
+
+    def make_network(self):
+        """Make the namespace, the link to it and the route; the namespace has no default route."""
+        inside = ("ip", "-n", self.name)
+        taken = run("ip", "-json", "route", "show", "root", f"{self.network}.0.0/16").strip()
+        if json.loads(taken or "[]"):
+            raise FailedError(f"{self.network}.0.0/16 is in use on this machine: {taken}. Choose another range.")
+        run("ip", "netns", "add", self.name)
+        run("ip", "link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        run("ip", "address", "add", f"{self.network}.0.1/30", "dev", self.link)
+        run("ip", "link", "set", self.link, "up")
+        run(*inside, "address", "add", f"{self.address}/30", "dev", "eth0")
+        run(*inside, "link", "set", "lo", "up")
+        run(*inside, "link", "set", "eth0", "up")
+        # A packet for a server that is not there ends here.
+        run(*inside, "route", "add", "unreachable", f"{self.network}.0.0/16")
+        run("ip", "route", "add", f"{self.network}.0.0/16", "via", self.address)
+
+    def make_database(self, names):
+        """Start a PostgreSQL of its own, which listens on a socket alone, with databases (names: tuple of str)."""
+        folder = self.top / "database"
+        (folder / "socket").mkdir()
+        for each in (folder, folder / "socket"):
+            shutil.chown(each, "postgres", "postgres")
+            each.chmod(0o700)
+        # What is in it is worth nothing, so it need not reach the disk.
+        options = f"-k {folder}/socket -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+        self.postgres("initdb", "--pgdata", folder / "data", "--auth", "trust", "--no-sync", "--encoding", "UTF8")
+        self.postgres(
+            "pg_ctl", "start", "--wait", "--pgdata", folder / "data", "--log", folder / "log", "--options", options
+        )
+        for name in names:
+            self.postgres("createdb", "--host", folder / "socket", name)
+
+    def postgres(self, program, *arguments):
+        """Run a program of PostgreSQL (str) as its own user."""
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+        if not found:
+            raise FailedError(f"{program} is missing on this machine: apt-get install postgresql")
+        as_user = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups")
+        return run(*as_user, found[-1], *arguments, folder="/", env={"LC_ALL": "C.UTF-8"})
+
+    def write_clouds(self):
+        """Write clouds.yaml with new passwords; returns its entries (dict)."""
+        entries = {}
+        for entry, user in (("admin", "admin"), ("services", "service"), ("user", "vitrine")):
+            entries[entry] = {
+                "auth": {
+                    "auth_url": f"http://{self.address}:5000/v3",
+                    "username": user,
+                    "password": secrets.token_urlsafe(24),
+                    "project_name": user,
+                    "user_domain_id": "default",
+                    "project_domain_id": "default",
+                },
+                "region_name": "RegionOne",
+            }
+        path = self.top / "clouds.yaml"
+        path.touch(mode=0o600)
+        # JSON is YAML.
+        path.write_text(json.dumps({"clouds": entries}, indent=2))
+        return entries
+
+    def fill_keystone(self, programs, clouds):
+        """Make keystone's tables, keys and administrator."""
+        url = f"http://{self.address}:5000/v3"
+        manage = (programs / "keystone-manage", "--config-file", self.top / "etc/keystone/keystone.conf")
+        for folder in ("fernet-keys", "credential-keys"):
+            (self.top / "etc/keystone" / folder).mkdir(mode=0o700)
+        run(*manage, "db_sync")
+        run(*manage, "fernet_setup", "--keystone-user", "root", "--keystone-group", "root")
+        urls = [each for kind in ("public", "internal", "admin") for each in (f"--bootstrap-{kind}-url", url)]
+        # In the environment, where other users of the machine do not see it.
+        password = {"OS_BOOTSTRAP_PASSWORD": clouds["admin"]["auth"]["password"]}
+        run(*manage, "bootstrap", "--bootstrap-region-id", "RegionOne", *urls, env=password)
+
+    def fill_nova(self, programs, _):
+        """Make nova's tables and cells."""
+        import settings
+
+        manage = (programs / "nova-manage", "--config-file", self.top / "etc/nova/nova.conf")
+        run(*manage, "api_db", "sync")
+        run(*manage, "cell_v2", "map_cell0", "--database_connection", settings.database(self.top, "nova_cell0"))
+        run(*manage, "cell_v2", "create_cell", "--name", "cell1")
+        run(*manage, "db", "sync")
+
+    def fill_neutron(self, programs, _):
+        """Make neutron's tables and the rows of its agents."""
+        run(programs / "python", HERE / "neutron_tables.py", self.top, self.address)
+
+    def fill_others(self, programs, _):
+        """Make the tables of placement, glance and cinder."""
+        etc = self.top / "etc"
+        run(programs / "placement-manage", "--config-file", etc / "placement/placement.conf", "db", "sync")
+        run(programs / "glance-manage", "--config-file", etc / "glance/glance-api.conf", "db_sync")
+        run(programs / "cinder-manage", "--config-file", etc / "cinder/cinder.conf", "db", "sync")
+
+    def fill(self, venv, what):
+        """Have catalogue.py make accounts or offers (what)."""
+        run(venv / "bin/python", HERE / "catalogue.py", what, self.top / "clouds.yaml", f"{self.network}.1.0/24")
+
+    def serve(self, venv, project):
+        """Start a project (str) in the namespace."""
+        program = ("nsenter", f"--net=/run/netns/{self.name}", venv / "bin/python", HERE / "serve.py", project)
+        with (self.top / f"log/{project}.out").open("w") as log:
+            self.processes[project] = subprocess.Popen(
+                [*map(str, program), str(self.top), str(venv), self.address],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.top,
+                env=environment(),
+            )
+
+    def wait_for(self, project, port):
+        """Wait until a project (str) answers at its port (int).
+
+        Raises:
+            FailedError: It ended, or took too long.
+        """
+        end = time.monotonic() + START_LIMIT
+        while not self.answers(port):
+            if self.processes[project].poll() is not None or time.monotonic() > end:
+                said = (self.top / f"log/{project}.out").read_text()[-2000:]
+                raise FailedError(f"{project} does not come up (logs: {self.top}/log). It said:\n{said}")
+            time.sleep(0.5)
+
+    def find_hosts(self, programs, hosts):
+        """Wait until nova knows its compute hosts (hosts: tuple of str) as such."""
+        manage = (programs / "nova-manage", "--config-file", self.top / "etc/nova/nova.conf", "cell_v2")
+        end = time.monotonic() + START_LIMIT
+        while True:
+            run(*manage, "discover_hosts", "--by-service")
+            known = run(*manage, "list_hosts")
+            if all(host in known for host in hosts):
+                return
+            if time.monotonic() > end:
+                raise FailedError(f"nova does not find its hosts {', '.join(hosts)}; it knows:\n{known}")
+            time.sleep(1)
+
+    def answers(self, port):
+        """Tell whether somebody listens at a port (int) of the cloud."""
+        with contextlib.suppress(OSError), socket.create_connection((self.address, port), timeout=2):
+            return True
+        return False
+
+    def end_services(self):
+        """End every process in the namespace: neutron takes another name, and a list of numbers might be old."""
+        end = time.monotonic() + STOP_LIMIT
+        while found := run("ip", "netns", "pids", self.name).split():
+            if time.monotonic() > end:
+                raise FailedError(f"processes {', '.join(found)} in the namespace {self.name} do not end")
+            for number in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(number), signal.SIGKILL)
+            time.sleep(0.2)
+
+
+def environment():
+    """Environment of the services: nothing of the caller's, whose proxies and settings would reach them."""
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "no_proxy": "*"}
+
+
+def run(*command, env=None, folder=None):
+    """Run a program.
+
+    Args:
+        command: list of str or path.
+        env: dict, further environment.
+        folder: str, where it runs.
+
+    Returns:
+        str, what it printed.
+
+    Raises:
+        FailedError: It failed.
+    """
+    done = subprocess.run(
+        [str(each) for each in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment() | (env or {}),
+    )
+    if done.returncode:
+        raise FailedError(f"{' '.join(map(str, command))} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    return done.stdout
+
+
+def main(arguments):
+    """Carry out a request (arguments: list of str, the command line)."""
+    if len(arguments) not in (4, 5) or arguments[0] not in ("start", "stop"):
+        sys.exit(__doc__)
+    action, name, top, network, *venv = arguments
+    cloud = Cloud(name, pathlib.Path(top), network)
+    try:
+        changed = cloud.start(pathlib.Path(*venv)) if action == "start" else cloud.stop()
+    except FailedError as problem:
+        sys.exit(str(problem))
+    print(json.dumps({"changed": changed}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
