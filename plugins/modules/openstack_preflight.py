@@ -12,6 +12,7 @@ options:
   cloud: {description: Entry of clouds.yaml., type: str, required: true}
   image: {description: Name of the image of every server., type: str, required: true}
   external_network: {description: Name of the network that floating IPs come from., type: str, required: true}
+  security_groups: {description: Names of the wanted security groups., type: list, elements: str, default: []}
   servers:
     description: The wanted servers.
     type: list
@@ -39,7 +40,7 @@ needs:
   description: What is still to be made, as quotas count it.
   type: dict
   returned: success
-  sample: {instances: 6, cores: 8, ram: 10240, volumes: 3, gigabytes: 30, ports: 6, floating IPs: 1}
+  sample: {instances: 6, cores: 8, ram: 10240, volumes: 3, gigabytes: 30, ports: 6, floating IPs: 1, security groups: 8}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,7 +127,7 @@ def shortages(needs, quotas):
     ]
 
 
-def count(servers, volumes, flavors, floating):
+def count(servers, volumes, flavors, floating, groups):
     """Count what is to be made, as quotas do.
 
     Args:
@@ -134,6 +135,7 @@ def count(servers, volumes, flavors, floating):
         volumes: list of dict, the missing volumes.
         flavors: dict of str to an object with vcpus and ram (MiB).
         floating: int, missing floating IPs.
+        groups: int, missing security groups.
 
     Returns:
         dict of str to int.
@@ -147,6 +149,7 @@ def count(servers, volumes, flavors, floating):
         "gigabytes": sum(each["size"] for each in volumes),
         "ports": len(servers),
         "floating IPs": floating,
+        "security groups": groups,
     }
 
 
@@ -163,7 +166,11 @@ def read_quotas(cloud):
         "gigabytes": (storage.total_gigabytes_used, storage.max_total_volume_gigabytes),
         **{
             name: (used_of(detail), detail["limit"])
-            for name, detail in (("ports", network.ports), ("floating IPs", network.floating_ips))
+            for name, detail in (
+                ("ports", network.ports),
+                ("floating IPs", network.floating_ips),
+                ("security groups", network.security_groups),
+            )
         },
     }
 
@@ -190,7 +197,8 @@ def look(cloud, wanted):
     missing_volumes = [each for each in wanted["volumes"] if each["name"] not in volumes]
     floating = [each for each in wanted["servers"] if each["floating_ip"]]
     without = [each for each in floating if not has_floating_ip(there.get(each["name"]))]
-    needs = count(missing, missing_volumes, flavors, len(without))
+    groups = set(wanted["security_groups"]) - {each.name for each in cloud.network.security_groups()}
+    needs = count(missing, missing_volumes, flavors, len(without), len(groups))
     problems = absences(
         [wanted["image"]], {each.name for each in cloud.image.images() if each.status == "active"}, "image", "image"
     )
@@ -228,6 +236,7 @@ def main():
             "cloud": needed,
             "image": needed,
             "external_network": needed,
+            "security_groups": {"type": "list", "elements": "str", "default": []},
             "servers": {"type": "list", "elements": "dict", "required": True, "options": server},
             "volumes": {"type": "list", "elements": "dict", "default": [], "options": volume},
         },

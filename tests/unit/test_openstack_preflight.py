@@ -15,7 +15,7 @@ def server(name, flavor="small"):
 def test_missing_things_are_counted_as_quotas_do():
     """Cores and memory come from each server's own flavor."""
     volumes = [{"name": "a", "size": 100}, {"name": "b", "size": 50}]
-    assert preflight.count([server("a"), server("b", "big")], volumes, FLAVORS, 1) == {
+    assert preflight.count([server("a"), server("b", "big")], volumes, FLAVORS, 1, 8) == {
         "instances": 2,
         "cores": 9,
         "ram": 33792,
@@ -23,12 +23,13 @@ def test_missing_things_are_counted_as_quotas_do():
         "gigabytes": 150,
         "ports": 2,
         "floating IPs": 1,
+        "security groups": 8,
     }
 
 
 def test_a_flavor_that_is_missing_counts_nothing():
     """It is a problem of its own, and the rest is still counted."""
-    assert preflight.count([server("a", "none"), server("b")], [], FLAVORS, 0)["cores"] == 1
+    assert preflight.count([server("a", "none"), server("b")], [], FLAVORS, 0, 0)["cores"] == 1
 
 
 def test_a_quota_that_just_suffices_is_none():
