@@ -259,6 +259,8 @@ class _Compiler:
                 raise Unsupported(f"{self.entities[alias].name}.{'details.' if details else ''}{name}")
             if last:
                 return _Column(f"{alias}.{quoted(attribute.column)}", attribute)
+            if attribute.kind == "length" and rest[position + 1 :] == ("value",):
+                return _Column(f"{alias}.{quoted(attribute.column)}", Field(name, attribute.column, "double"))
             if attribute.kind != "one":
                 raise Unsupported(".".join(path.names))
             if rest[position + 1 :] == ("id",):
@@ -282,6 +284,8 @@ class _Compiler:
                 value = self.value(node)
                 return "null" if value is None else self.bind(value)
             case hql.Call():
+                if node.name == "index":
+                    return self.place(scope, node)
                 inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
                 if node.name == "type":
                     return inner
@@ -305,6 +309,14 @@ class _Compiler:
             case hql.Query():
                 return f"({self.subquery(scope, node)})"
         raise Unsupported(f"{type(node).__name__} as an expression")
+
+    def place(self, scope, node):
+        """Return the place of a channel among those of its pixels: the order in which they were made."""
+        found = self.resolve(scope, node.arguments[0])
+        if not isinstance(found, _Row) or self.entities[found.alias].name != "Channel":
+            raise Unsupported("index() of something else than a channel")
+        alias = found.alias
+        return f"(select count(*) from channel c where c.pixels = {alias}.pixels and c.id < {alias}.id)"  # noqa: S608
 
     def value(self, parameter):
         if parameter.name not in self.values:
@@ -356,6 +368,8 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
+            case hql.Call(name="index"):
+                return "int"
             case hql.Call(name="type"):
                 return "class"
             case hql.Call(name="max" | "min" | "coalesce"):

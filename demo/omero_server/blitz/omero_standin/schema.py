@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from .errors import Unsupported
 
-SCALARS = ("string", "long", "int", "double", "bool", "time")
+# A length is kept in nanometres.
+SCALARS = ("string", "long", "int", "double", "bool", "time", "length")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,12 @@ _PLAIN = [
     _enumeration("PixelsType", "bitSize:int"),
     _enumeration("DimensionOrder"),
     _enumeration("Format"),
+    _enumeration("RenderingModel"),
+    _enumeration("Family"),
+    _enumeration("PhotometricInterpretation"),
+    _enumeration("Illumination"),
+    _enumeration("AcquisitionMode"),
+    _enumeration("ContrastMethod"),
     _entity(
         "ExternalInfo",
         "entityId:long! entityType:string! lsid:string uuid:string",
@@ -162,8 +169,35 @@ _PLAIN = [
     _entity(
         "Pixels",
         "image:Image! pixelsType:PixelsType! dimensionOrder:DimensionOrder! significantBits:int sha1:string!"
-        " sizeX:int! sizeY:int! sizeZ:int! sizeC:int! sizeT:int! methodology:string",
-        collections=["thumbnails:Thumbnail.pixels"],
+        " sizeX:int! sizeY:int! sizeZ:int! sizeC:int! sizeT:int! methodology:string"
+        " physicalSizeX:length physicalSizeY:length physicalSizeZ:length",
+        collections=[
+            "thumbnails:Thumbnail.pixels",
+            "channels:Channel.pixels",
+            "settings:RenderingDef.pixels",
+        ],
+    ),
+    _annotated(
+        "Channel",
+        "pixels:Pixels! logicalChannel:LogicalChannel! statsInfo:StatsInfo red:int green:int blue:int alpha:int"
+        " lookupTable:string",
+    ),
+    _entity(
+        "LogicalChannel",
+        "name:string fluor:string emissionWave:length excitationWave:length"
+        " photometricInterpretation:PhotometricInterpretation illumination:Illumination mode:AcquisitionMode"
+        " contrastMethod:ContrastMethod",
+    ),
+    _entity("StatsInfo", "globalMin:double! globalMax:double!"),
+    _entity(
+        "RenderingDef",
+        "pixels:Pixels! defaultZ:int! defaultT:int! name:string compression:double model:RenderingModel!",
+        collections=["waveRendering:ChannelBinding.renderingdef"],
+    ),
+    _entity(
+        "ChannelBinding",
+        "renderingDef:RenderingDef! active:bool! inputStart:double! inputEnd:double! red:int! green:int! blue:int!"
+        " alpha:int! coefficient:double! family:Family! noiseReduction:bool! lookupTable:string",
     ),
     _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
     _annotated("Roi", "name:string description:string image:Image"),
