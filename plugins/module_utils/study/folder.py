@@ -18,8 +18,8 @@ def read_study(folder, images=False):
     Returns:
         dict: accession, title, and projects, a list of dicts with name, description, annotations (list of
         {"namespace", "pairs"}), images (int, rows of annotation.csv) and datasets (list of dicts with name,
-        description and annotations, and where they are asked for files, a list of full paths, and images, a list of dicts
-        with name and annotations).
+        description, annotations, and where they are asked for: files, a list of full paths, and images, a list of
+        dicts with name and annotations).
 
     Raises:
         StudyError: it cannot be imported; it has every problem that was found.
