@@ -9,6 +9,7 @@ from .model import from_rtype
 from .permissions import ALL_GROUPS, SYSTEM_GROUP, check_group
 from .queries import load
 from .schema import entity
+from .services.raw_file import RawFileStore
 from .services.raw_pixels import RawPixelsStore
 from .services.rendering import RenderingEngine
 from .services.thumbnails import ThumbnailStore
@@ -61,6 +62,10 @@ class Factory:
     def createRawPixelsStore(self, call):
         """Return a service that gives an image's numbers."""
         return create(call, RawPixelsStore())
+
+    def createRawFileStore(self, call):
+        """Return a service that reads and writes a file."""
+        return create(call, RawFileStore())
 
     def getByName(self, call, name):
         """Return a service by the name of its interface."""

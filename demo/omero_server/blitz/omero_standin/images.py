@@ -1,16 +1,23 @@
 """From a row of Pixels to its file's numbers and its rendering settings."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from . import pixels, rendering
 from .errors import ApiUsage, Forbidden, Invalid
-from .permissions import may_read
+from .new_image import first_settings, new_settings
+from .permissions import may_edit, may_read
+from .queries import enumeration
+from .settings import is_read_only
+from .store import Store
 
 _BINDINGS = (
     "select active, inputstart, inputend, red, green, blue, alpha from channelbinding"
     " where renderingdef = %s order by id"
 )
+
+_SIZES = ("sizeX", "sizeY", "sizeZ", "sizeC", "sizeT")
 
 # Pixels of a side from which on an image has several resolutions, and of the least of them.
 _LARGE, _SMALLEST = 3000, 1024
@@ -42,23 +49,60 @@ def stack_of(call, pixels_id):
         pixels_id: int.
 
     Raises:
-        Invalid: there are no such pixels, or they have no file.
+        Invalid: there are no such pixels.
         Forbidden: the caller may not see them.
     """
+    owner_id, group_id, path, kind, *sizes = _row(call, pixels_id)
+    if not may_read(call.context_for_all(), owner_id, group_id):
+        raise Forbidden(f"Cannot read Pixels:{pixels_id}")
+    if path is None:
+        return pixels.stored(sent(call, pixels_id), dict(zip(_SIZES, sizes, strict=True)), kind)
+    return pixels.read(repository(call.blitz.settings) / path)
+
+
+def write_plane(call, pixels_id, place, numbers):
+    """Write a plane of an image that has no file of its own.
+
+    Args:
+        call: calls.Call.
+        pixels_id: int.
+        place: (z, c, t), ints.
+        numbers: bytes of the plane, in the order of networks.
+
+    Raises:
+        Invalid: there are no such pixels or planes, or the numbers are too few or too many.
+        ApiUsage: the image was imported from a file.
+        Forbidden: the caller may not change it, or the server's repository is read-only.
+    """
+    owner_id, group_id, path, kind, *sizes = _row(call, pixels_id)
+    if is_read_only(call.blitz.settings, "repo"):
+        raise Forbidden("this server's repository is read-only")
+    if not may_edit(call.context_for_all(), owner_id, group_id):
+        raise Forbidden(f"Updating Pixels:{pixels_id} not allowed")
+    if path is not None:
+        raise ApiUsage(f"Pixels:{pixels_id} are read from {path}")
+    try:
+        pixels.write_plane(sent(call, pixels_id), dict(zip(_SIZES, sizes, strict=True)), kind, place, numbers)
+    except ValueError as error:
+        raise Invalid(str(error)) from error
+
+
+def _row(call, pixels_id):
     row = call.connection.execute(
-        "select p.owner_id, p.group_id, o.path || o.name from pixels p join image i on i.id = p.image"
+        "select p.owner_id, p.group_id, o.path || o.name, k.value, p.sizex, p.sizey, p.sizez, p.sizec, p.sizet"
+        " from pixels p join image i on i.id = p.image join pixelstype k on k.id = p.pixelstype"
         " left join filesetentry e on e.fileset = i.fileset left join originalfile o on o.id = e.originalfile"
         " where p.id = %s order by e.id limit 1",
         (pixels_id,),
     ).fetchone()
     if row is None:
         raise Invalid(f"there is no Pixels:{pixels_id}")
-    owner_id, group_id, path = row
-    if not may_read(call.context_for_all(), owner_id, group_id):
-        raise Forbidden(f"Cannot read Pixels:{pixels_id}")
-    if path is None:
-        raise Invalid(f"Pixels:{pixels_id} has no file")
-    return pixels.read(repository(call.blitz.settings) / path)
+    return row
+
+
+def sent(call, pixels_id):
+    """Return the Path of the planes that clients sent of an image that has no file of its own."""
+    return Path(call.blitz.settings["omero.data.dir"]) / "Pixels" / str(pixels_id)
 
 
 def repository(settings):
@@ -93,6 +137,42 @@ def settings_of(call, pixels_id, settings_id=None):
         return None
     channels = [rendering.Channel(*each) for each in call.connection.execute(_BINDINGS, (row[0],)).fetchall()]
     return Settings(*row, channels)
+
+
+def enumerations(call):
+    """Return a function from an enumeration's name and a value to its object, for new_image."""
+    return functools.partial(enumeration, call)
+
+
+def reset_settings(call, pixels_id):
+    """Give the caller settings of their own of an image, or make theirs what they were at first.
+
+    Args:
+        call: calls.Call.
+        pixels_id: int.
+
+    Raises:
+        Invalid, Forbidden: as from stack_of and store.Store.save.
+    """
+    replace_settings(call, pixels_id, first_settings(pixels_id, stack_of(call, pixels_id), enumerations(call)))
+
+
+def save_settings(call, pixels_id, settings):
+    """Keep Settings as the caller's own; their former ones of the image are replaced."""
+    channels = [dataclasses.replace(each) for each in settings.channels]
+    made = new_settings(pixels_id, settings.z, settings.t, settings.model, channels, enumerations(call))
+    replace_settings(call, pixels_id, made)
+
+
+def replace_settings(call, pixels_id, made):
+    """Save a RenderingDef (omero.model) and delete the caller's former ones of the image."""
+    former = call.connection.execute(
+        "select id from renderingdef where pixels = %s and owner_id = %s", (pixels_id, call.session.user_id)
+    ).fetchall()
+    Store(call).save(made)
+    for (identifier,) in former:
+        call.connection.execute("delete from channelbinding where renderingdef = %s", (identifier,))
+        call.connection.execute("delete from renderingdef where id = %s", (identifier,))
 
 
 def resolutions(stack):

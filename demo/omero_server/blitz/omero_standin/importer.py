@@ -18,6 +18,7 @@ import omero.rtypes as rtypes
 from . import pixels, rendering
 from .errors import Refusal
 from .images import repository
+from .new_image import first_settings, new_pixels
 
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".fake": "Fake"}
 
@@ -167,7 +168,7 @@ class Importer:
         image = self.query.findByQuery(
             "select i from Image i join fetch i.pixels where i.id = :id", omero.sys.ParametersI().addId(image.id.val)
         )
-        self.update.saveObject(self.settings(image.getPrimaryPixels().id.val, stack))
+        self.update.saveObject(first_settings(image.getPrimaryPixels().id.val, stack, self.types.getEnumeration))
         return image.id.val
 
     def fileset(self, path, client_path, placed):
@@ -185,40 +186,9 @@ class Importer:
 
     def pixels(self, stack):
         """Return the Pixels of numbers, with their channels, not saved."""
-        made = omero.model.PixelsI()
-        for name, size in stack.sizes().items():
-            setattr(made, name, rtypes.rint(size))
-        made.pixelsType = self.types.getEnumeration("PixelsType", stack.type)
-        made.dimensionOrder = self.types.getEnumeration("DimensionOrder", "XYZCT")
-        made.significantBits = rtypes.rint(stack.array.dtype.itemsize * 8)
-        made.sha1 = rtypes.rstring("Pending...")  # as the real server's until somebody asks
         names = stack.channels or (["Red", "Green", "Blue"] if rendering.is_colour(stack) else [])
-        for index in range(stack.array.shape[1]):
-            channel = omero.model.ChannelI()
-            channel.logicalChannel = omero.model.LogicalChannelI()
-            channel.logicalChannel.name = rtypes.rstring(names[index]) if index < len(names) else None
-            low, high = rendering.extremes(stack, index)
-            channel.statsInfo = omero.model.StatsInfoI()
-            channel.statsInfo.globalMin, channel.statsInfo.globalMax = rtypes.rdouble(low), rtypes.rdouble(high)
-            made.addChannel(channel)
-        return made
-
-    def settings(self, pixels_id, stack):
-        """Return the RenderingDef that an image gets at import, not saved."""
-        channels = rendering.default_channels(stack)
-        made = omero.model.RenderingDefI()
-        made.pixels = omero.model.PixelsI(pixels_id, False)
-        made.defaultZ, made.defaultT = rtypes.rint(stack.sizes()["sizeZ"] // 2), rtypes.rint(0)
-        made.compression = rtypes.rdouble(0.85)
-        model = rendering.GREYSCALE if len(channels) == 1 else rendering.COLOUR
-        made.model = self.types.getEnumeration("RenderingModel", model)
-        for shown in channels:
-            binding = omero.model.ChannelBindingI()
-            binding.active, binding.noiseReduction = rtypes.rbool(shown.active), rtypes.rbool(False)
-            binding.inputStart, binding.inputEnd = rtypes.rdouble(shown.start), rtypes.rdouble(shown.end)
-            for name in ("red", "green", "blue", "alpha"):
-                setattr(binding, name, rtypes.rint(getattr(shown, name)))
-            binding.coefficient = rtypes.rdouble(1.0)
-            binding.family = self.types.getEnumeration("Family", "linear")
-            made.addChannelBinding(binding)
+        names += [None] * (stack.array.shape[1] - len(names))
+        channels = [(name, *rendering.extremes(stack, index)) for index, name in enumerate(names)]
+        made = new_pixels(stack.sizes(), stack.type, channels, self.types.getEnumeration)
+        made.significantBits = rtypes.rint(stack.array.dtype.itemsize * 8)
         return made

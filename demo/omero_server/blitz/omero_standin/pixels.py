@@ -84,6 +84,53 @@ def _read(path, _changed):
     raise Unsupported(f"images of the format of {Path(path).name}: it reads TIFF, OME-TIFF, PNG and .fake")
 
 
+def stored(path, sizes, kind):
+    """Return the Stack of planes that clients sent, as OMERO keeps them: one file, X Y Z C T, in the order of networks.
+
+    Args:
+        path: str or Path; it is made, full of zeros, where it is not there.
+        sizes: dict from sizeX, sizeY, sizeZ, sizeC, sizeT to int.
+        kind: str, OMERO's name of the kind of numbers.
+
+    Raises:
+        Unsupported: a kind of numbers, or a size, that the stand-in does not keep.
+        OSError: the file cannot be written.
+    """
+    if kind not in _NUMPY_TYPES:
+        raise Unsupported(f"pixels of type {kind}")
+    shape = tuple(sizes[f"size{axis}"] for axis in _AXES)
+    dtype = numpy.dtype(_NUMPY_TYPES[kind]).newbyteorder(">")
+    if dtype.itemsize * numpy.prod(shape, dtype="int64") > _LARGEST:
+        raise Unsupported(f"images of more than {_LARGEST} bytes")
+    path = Path(path)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        numpy.memmap(path, dtype, "w+", shape=shape).flush()
+    return Stack(numpy.memmap(path, dtype, "r", shape=shape))
+
+
+def write_plane(path, sizes, kind, place, numbers):
+    """Write a plane into such a file.
+
+    Args:
+        path, sizes, kind: as for stored.
+        place: (z, c, t), ints.
+        numbers: bytes of the plane.
+
+    Raises:
+        ValueError: there is no such plane, or it has another size.
+        Unsupported, OSError: as for stored.
+    """
+    array = stored(path, sizes, kind).array
+    z, c, t = place
+    plane = numpy.frombuffer(numbers, array.dtype).reshape(array.shape[-2:])
+    if not (0 <= t < array.shape[0] and 0 <= c < array.shape[1] and 0 <= z < array.shape[2]):
+        raise ValueError(f"there is no plane z={z} c={c} t={t}")
+    whole = numpy.memmap(path, array.dtype, "r+", shape=array.shape)
+    whole[t, c, z] = plane
+    whole.flush()
+
+
 def _tiff(path):
     with tifffile.TiffFile(path) as file:
         series = file.series[0]

@@ -3,6 +3,8 @@
 from .. import images
 from ..calls import DONE
 from ..errors import ApiUsage
+from ..queries import load
+from ..schema import entity
 from ..stateful import Stateful, wanted
 
 
@@ -46,6 +48,15 @@ class RawPixelsStore(Stateful):
         if not (0 <= x <= x + width <= plane.shape[1] and 0 <= y <= y + height <= plane.shape[0]):
             raise ApiUsage(f"there is no tile x={x} y={y} w={width} h={height}")
         return _bytes(plane[y : y + height, x : x + width])
+
+    def setPlane(self, call, numbers, z, c, t):
+        """Write a plane of an image that a client has made."""
+        images.write_plane(call, wanted(self.pixels_id, "setPixelsId"), (z, c, t), numbers)
+        return DONE
+
+    def save(self, call):
+        """Return the Pixels: what was written is there."""
+        return load(call, entity("Pixels"), [wanted(self.pixels_id, "setPixelsId")])[0]
 
     def getByteWidth(self, call):
         """Return the bytes of a number."""

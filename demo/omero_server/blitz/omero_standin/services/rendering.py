@@ -28,7 +28,7 @@ def description(call, pixels_id):
 
 
 class RenderingEngine(Stateful):
-    """What a client changes lasts as long as its engine: settings are not saved."""
+    """What a client changes lasts as long as its engine, unless it saves it."""
 
     name = "RenderingEngine"
 
@@ -57,6 +57,21 @@ class RenderingEngine(Stateful):
     def load(self, call):
         """Be ready."""
         wanted(self.settings, "lookupRenderingDef")
+        return DONE
+
+    def resetDefaultSettings(self, call, save):
+        """Set everything back to what it was at first, and keep that where asked."""
+        pixels_id = wanted(self.pixels_id, "lookupPixels")
+        if not save:
+            raise Unsupported("RenderingEngine.resetDefaultSettings without saving")
+        images.reset_settings(call, pixels_id)
+        self.settings = images.settings_of(call, pixels_id)
+        return self.settings.id
+
+    def saveCurrentSettings(self, call):
+        """Keep what was changed as the caller's own settings."""
+        images.save_settings(call, self.pixels_id, wanted(self.settings, "lookupRenderingDef"))
+        self.settings = images.settings_of(call, self.pixels_id)
         return DONE
 
     def getRenderingDefId(self, call):

@@ -66,6 +66,12 @@ class ThumbnailStore(Stateful):
         self.settings = images.settings_of(call, wanted(self.pixels_id, "setPixelsId"), settings_id)
         return DONE
 
+    def resetDefaults(self, call):
+        """Give the image the settings that it gets at import."""
+        images.reset_settings(call, wanted(self.pixels_id, "setPixelsId"))
+        self.settings = images.settings_of(call, self.pixels_id)
+        return DONE
+
     def getRenderingDefId(self, call):
         """Return the settings' id."""
         return wanted(self.settings, "setPixelsId").id
