@@ -8,6 +8,7 @@ import uuid
 
 import Ice
 import omero
+import psycopg
 
 from .deletion import Deletion
 from .errors import Refusal, Unsupported
@@ -71,10 +72,17 @@ def submit(call, request):
         response = _answer(call, request)
     except Refusal as refusal:
         log.info("%s refused: %s", type(request).__name__, refusal)
-        response = omero.cmd.ERR(category=request.ice_id(), name=refusal.ice_name, parameters={"message": str(refusal)})
+        response = _error(request, refusal.ice_name, refusal)
+    except psycopg.Error as error:  # its transaction is void, nothing was written
+        log.error("%s failed", type(request).__name__, exc_info=error)
+        response = _error(request, "InternalException", error)
     name = f"handle-{uuid.uuid4()}"
     call.session.handles[name] = Handle(call.session, name, request, response)
     return omero.cmd.HandlePrx.uncheckedCast(call.blitz.proxy(name, call.session.uuid))
+
+
+def _error(request, name, error):
+    return omero.cmd.ERR(category=request.ice_id(), name=name, parameters={"message": str(error)})
 
 
 def _answer(call, request):

@@ -75,7 +75,7 @@ def enumeration(call, name, value):
         Unsupported: the stand-in has no such enumeration.
     """
     kept = entity(name)
-    if "value" not in kept.fields:
+    if not kept.is_enumeration:
         raise Unsupported(f"{name} as an enumeration")
     rows = run(call, f"select o from {kept.name} o where o.value = :value", {"value": value})
     if not rows:

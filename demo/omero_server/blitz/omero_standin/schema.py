@@ -53,6 +53,13 @@ class Entity:
     base: str | None = None
     discriminator: str | None = None
     versioned: bool = True
+    # Rows of another's, without id and permissions of their own: they can be joined, not asked for.
+    embedded: bool = False
+
+    @property
+    def is_enumeration(self):
+        """Tell whether its rows are values that nobody changes."""
+        return "value" in self.fields and "name" not in self.fields
 
     @property
     def is_link(self):
@@ -231,7 +238,15 @@ _PLAIN = [
         ["wellSamples:WellSample.well"],
     ),
     _entity("WellSample", "well:Well! image:Image plateAcquisition:PlateAcquisition timepoint:time"),
-    _annotated("Annotation", _ANNOTATION),
+    _annotated("Annotation", _ANNOTATION, ["mapValue:NamedValue.annotation_id"]),
+    _entity(
+        "NamedValue",
+        "name:string value:string",
+        table="annotation_mapvalue",
+        owned=False,
+        versioned=False,
+        embedded=True,
+    ),
     _link("Project", "Dataset"),
     _link("Dataset", "Image"),
     _link("Screen", "Plate"),
@@ -259,7 +274,10 @@ for _name, (_text, _mark) in _ANNOTATIONS.items():
         _name,
         f"{_ANNOTATION} {_text}",
         table="annotation",
-        collections=["annotationLinks:AnnotationAnnotationLink.parent"],
+        collections=[
+            "annotationLinks:AnnotationAnnotationLink.parent",
+            *(["mapValue:NamedValue.annotation_id"] if _name == "MapAnnotation" else []),
+        ],
         base="Annotation",
         discriminator=_mark,
     )
@@ -300,7 +318,7 @@ def columns(kept):
     Returns:
         list of str, `id` first.
     """
-    names = ["id", "permissions"]
+    names = [] if kept.embedded else ["id", "permissions"]
     if kept.versioned:
         names.append("version")
     if kept.table == "annotation":

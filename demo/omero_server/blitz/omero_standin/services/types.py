@@ -14,7 +14,7 @@ class Types:
     def allEnumerations(self, call, type_name):
         """Return every value of an enumeration."""
         kept = entity(type_name)
-        if "value" not in kept.fields:
+        if not kept.is_enumeration:
             raise Unsupported(f"{type_name} as an enumeration")
         return [row[0] for row in run(call, f"select o from {kept.name} o", {})]
 
@@ -24,7 +24,7 @@ class Types:
 
     def getEnumerationTypes(self, call):
         """Return the names of the enumerations."""
-        return [name for name, kept in ENTITIES.items() if "value" in kept.fields]
+        return [name for name, kept in ENTITIES.items() if kept.is_enumeration]
 
     def getAnnotationTypes(self, call):
         """Return the names of the kinds of annotations."""
