@@ -178,11 +178,13 @@ def replace_settings(call, pixels_id, made):
 def resolutions(stack):
     """Return the sizes (width, height) at which an image is shown, the whole one first: each half of the one before.
 
-    An image of more than 3000 pixels a side has several, down to 1024 pixels; others have one.
+    A file that has several says how many. Else an image of more than 3000 pixels a side has several, down to 1024.
     """
     height, width = stack.array.shape[-2:]
     sizes = [(width, height)]
-    while max(width, height) > _LARGE and max(sizes[-1]) > _SMALLEST:
+    while len(sizes) < stack.resolutions or (
+        stack.resolutions == 1 and max(width, height) > _LARGE and max(sizes[-1]) > _SMALLEST
+    ):
         step = 2 ** len(sizes)
         sizes.append((-(-width // step), -(-height // step)))
     return sizes

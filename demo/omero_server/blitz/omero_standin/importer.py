@@ -35,7 +35,7 @@ def parse(arguments):
     parser.add_argument("-x", "--description")
     parser.add_argument("--transfer", choices=["upload", "ln_s"], default="upload")
     parser.add_argument("--exclude", choices=["clientpath"])
-    parser.add_argument("--output", choices=["ids", "legacy"], default="legacy")
+    parser.add_argument("--output", choices=["ids", "legacy", "yaml"], default="legacy")
     parser.add_argument("--checksum-algorithm", choices=["File-Size-64", "SHA1-160"], default="SHA1-160")
     for nothing in ("--no-thumbnails", "--no-stats-info", "--no-upgrade-check"):
         parser.add_argument(nothing, action="store_true")
@@ -53,20 +53,29 @@ def main(arguments):
         importer = Importer(client.getSession(), options)
         for path in options.paths:
             try:
-                identifier = importer.take(path.absolute())
+                made = importer.take(path.absolute())
             except (OSError, Refusal, ValueError, omero.ServerError) as error:
                 errors += 1
                 print(f"ERROR {path}: {getattr(error, 'message', error)}", file=sys.stderr)
                 continue
-            if identifier is None:
+            if made is None:
                 print(f"{path} was imported before, and is left out", file=sys.stderr)
                 continue
             imported += 1
-            print(f"Image:{identifier}")
+            report(options.output, *made)
     finally:
         client.closeSession()
     print(f"==> Summary\n{imported} images imported, {errors} errors", file=sys.stderr)
     return 1 if errors else 0
+
+
+def report(form, image_id, fileset_id):
+    """Print what was imported, in the form (str) that --output names."""
+    if form == "yaml":
+        print(f"- Fileset: {fileset_id}\n  Image: [{image_id}]")
+        return
+    print(f"Image:{image_id}")
+    print(f"Other imported objects:\nFileset:{fileset_id}", file=sys.stderr)
 
 
 class Importer:
@@ -113,7 +122,7 @@ class Importer:
         return omero.model.DatasetI(found.id.val, False)
 
     def take(self, path):
-        """Import a file (absolute Path); returns its image's id, None where it was imported before."""
+        """Import a file (absolute Path); returns the ids of image and fileset, None where it was imported before."""
         client_path = str(path).lstrip("/")
         if self.options.exclude and self.imported_before(client_path):
             return None
@@ -150,7 +159,7 @@ class Importer:
         return target
 
     def record(self, path, client_path, placed, stack):
-        """Make the image with all that belongs to it; returns its id."""
+        """Make the image with all that belongs to it; returns its id and its fileset's."""
         image = omero.model.ImageI()
         image.name = rtypes.rstring(self.options.name or path.name)
         image.description = rtypes.rstring(self.options.description) if self.options.description else None
@@ -169,7 +178,7 @@ class Importer:
             "select i from Image i join fetch i.pixels where i.id = :id", omero.sys.ParametersI().addId(image.id.val)
         )
         self.update.saveObject(first_settings(image.getPrimaryPixels().id.val, stack, self.types.getEnumeration))
-        return image.id.val
+        return image.id.val, image.fileset.id.val
 
     def fileset(self, path, client_path, placed):
         """Return the Fileset of one file, not saved."""

@@ -39,15 +39,17 @@ class Stack:
         array: numpy.ndarray of shape (T, C, Z, Y, X).
         type: str, OMERO's name of the kind of numbers.
         channels: list of str, their names; empty where the file names none.
+        resolutions: int, how many the file has, each half of the one before; 1 where it has none but the whole.
     """
 
-    def __init__(self, array, channels=()):
+    def __init__(self, array, channels=(), resolutions=1):
         """Take the numbers; a kind that OMERO lacks raises Unsupported."""
         if array.dtype.name not in TYPES:
             raise Unsupported(f"pixels of type {array.dtype.name}")
         self.array = array
         self.type = TYPES[array.dtype.name]
         self.channels = list(channels)
+        self.resolutions = resolutions
 
     def plane(self, z, c, t):
         """Return the numbers of a plane, shape (Y, X)."""
@@ -140,13 +142,14 @@ def _tiff(path):
         if set(names) - set(_AXES) or len(set(names)) < len(names):
             raise Unsupported(f"the axes {series.axes} of {Path(path).name}")
         array = series.asarray()
+        resolutions = len(series.levels)
         channels = _ome_channels(file.ome_metadata)
     order = [names.index(axis) for axis in _AXES if axis in names]
     array = numpy.transpose(array, order)
     for place, axis in enumerate(_AXES):
         if axis not in names:
             array = numpy.expand_dims(array, place)
-    return Stack(array, channels)
+    return Stack(array, channels, resolutions)
 
 
 def _ome_channels(text):

@@ -1,5 +1,7 @@
 """RawPixelsStore: an image's numbers, as bytes in the order of networks."""
 
+import omero
+
 from .. import images
 from ..calls import DONE
 from ..errors import ApiUsage
@@ -17,6 +19,7 @@ class RawPixelsStore(Stateful):
         """Begin without an image."""
         super().__init__()
         self.pixels_id = None
+        self.step = 1
 
     def setPixelsId(self, call, pixels_id, bypass_original_file):
         """Take an image."""
@@ -36,7 +39,7 @@ class RawPixelsStore(Stateful):
         moments, channels, depths = stack.array.shape[:3]
         if not (0 <= z < depths and 0 <= c < channels and 0 <= t < moments):
             raise ApiUsage(f"there is no plane z={z} c={c} t={t}")
-        return stack.plane(z, c, t)
+        return stack.plane(z, c, t)[:: self.step, :: self.step]
 
     def getPlane(self, call, z, c, t):
         """Return a plane."""
@@ -84,7 +87,23 @@ class RawPixelsStore(Stateful):
 
     def getResolutionLevels(self, call):
         """Return the number of resolutions."""
-        return 1
+        return len(images.resolutions(self._stack(call)))
+
+    def getResolutionDescriptions(self, call):
+        """Return the sizes of the resolutions, the greatest first."""
+        return [omero.api.ResolutionDescription(*size) for size in images.resolutions(self._stack(call))]
+
+    def getResolutionLevel(self, call):
+        """Return the resolution that is read, counted from the least."""
+        return self.getResolutionLevels(call) - self.step.bit_length()
+
+    def setResolutionLevel(self, call, level):
+        """Read another resolution, counted from the least."""
+        levels = self.getResolutionLevels(call)
+        if not 0 <= level < levels:
+            raise ApiUsage(f"there is no resolution {level}, there are {levels}")
+        self.step = 2 ** (levels - 1 - level)
+        return DONE
 
     def getTileSize(self, call):
         """Return the size of a tile, in pixels."""
