@@ -45,6 +45,12 @@ const read = picture => {
     return new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
 };
 """
+DRAWN = """
+const canvas = document.querySelector('.ol-viewport canvas');
+if (!canvas || !canvas.width || !canvas.height) return null;
+const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+return {colours: new Set(new Uint32Array(seen.buffer)).size, sum: seen.reduce((sum, each) => sum + each, 0)};
+"""
 DISTURBED = "ERR_NETWORK_CHANGED"
 OPTIONS = [
     "--headless=new",
@@ -151,7 +157,7 @@ def find_a_dataset(browser, until, node, variables):
 
 
 def test_look_at_images(browser, variables):
-    """A visitor sees thumbnails, opens one in the viewer, and switches a channel off."""
+    """A visitor sees thumbnails, opens an image in both viewers, and switches a channel off."""
     if not variables["study_import_images"]:
         pytest.skip("the study's images are not imported (study_import_images)")
     for left in reversed(range(ATTEMPTS)):
@@ -176,13 +182,26 @@ def look_at_images(browser, variables):
     shown = wait_for(browser, lambda: colours(browser, thumbnails), "no thumbnail is shown")
     assert min(shown) > SOME_COLOURS, f"thumbnails with so many colours: {shown}"
 
-    browser.get(f"{variables['site_url']}webclient/img_detail/{image}/")
+    browser.get(f"{variables['site_url']}webgateway/img_detail/{image}/")
     viewer = "#weblitz-viewport-img"
     before = wait_for(browser, lambda: colours(browser, viewer), "the viewer shows nothing")
     assert min(before) > SOME_COLOURS, f"a picture with so many colours: {before}"
     picture = pixels(browser, viewer)
     browser.find_element(By.ID, "wblitz-ch0").click()
     wait_for(browser, lambda: pixels(browser, viewer) not in (None, picture), "switching a channel off changes nothing")
+
+    if "iviewer" not in {app["name"] for app in variables.get("omero_web_apps", [{"name": "iviewer"}])}:
+        return
+    browser.get(f"{variables['site_url']}webclient/img_detail/{image}/")
+    wait_for(browser, lambda: (drawn(browser) or {}).get("colours", 0) > SOME_COLOURS, "OMERO.iviewer draws nothing")
+    picture = drawn(browser)["sum"]
+    browser.find_element(By.CSS_SELECTOR, "channel-range button.channel").click()
+    wait_for(
+        browser,
+        lambda: (drawn(browser) or {"sum": picture})["sum"] < picture,
+        "switching a channel off in OMERO.iviewer makes nothing darker",
+    )
+    browser.save_screenshot(f"{variables['reports_dir']}/iviewer.png")
 
 
 def wait_for(browser, condition, otherwise):
@@ -196,6 +215,11 @@ def wait_for(browser, condition, otherwise):
 def colours(browser, selector):
     """Return how many colours each picture has that a selector finds, an empty list while one is not loaded."""
     return browser.execute_script(PICTURES + "return shown.map(each => new Set(read(each)).size)", selector)
+
+
+def drawn(browser):
+    """Return how many colours OMERO.iviewer has drawn and the sum of their numbers, None while it has no canvas."""
+    return browser.execute_script(DRAWN)
 
 
 def pixels(browser, selector):

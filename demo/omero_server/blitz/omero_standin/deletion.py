@@ -28,7 +28,7 @@ _SHARED = {"TagAnnotation", "TermAnnotation"}
 _TABLES = {kept.table: kept for kept in ENTITIES.values() if kept.base is None and kept.owned}
 _PACKAGES = {
     "containers": "Project Dataset ProjectDatasetLink DatasetImageLink",
-    "core": "Image Pixels Channel LogicalChannel OriginalFile",
+    "core": "Image Pixels PlaneInfo Channel LogicalChannel OriginalFile",
     "display": "RenderingDef ChannelBinding Thumbnail",
     "fs": "Fileset FilesetEntry",
     "roi": "Roi",

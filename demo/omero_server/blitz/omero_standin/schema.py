@@ -195,6 +195,11 @@ _PLAIN = [
         " photometricInterpretation:PhotometricInterpretation illumination:Illumination mode:AcquisitionMode"
         " contrastMethod:ContrastMethod",
     ),
+    # The importer writes none: the files that it reads do not say when a plane was taken.
+    _entity(
+        "PlaneInfo",
+        "pixels:Pixels! theZ:int! theC:int! theT:int! deltaT:double exposureTime:double",
+    ),
     _entity("StatsInfo", "globalMin:double! globalMax:double!"),
     _entity(
         "RenderingDef",
