@@ -43,6 +43,20 @@ options:
             elements: dict
             default: []
             suboptions: *annotation
+          files: {description: Paths of its files. Not used., type: list, elements: str, default: []}
+          images:
+            description: Its images, which get their pairs once they are imported.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              name: {description: Name of the image., type: str, required: true}
+              annotations:
+                description: Key-value pairs, one annotation a namespace.
+                type: list
+                elements: dict
+                default: []
+                suboptions: *annotation
   group: {description: Group that the data belong to., type: str, required: true}
 """
 
@@ -57,6 +71,11 @@ projects:
   elements: dict
   returned: success
   sample: [{name: idr0021-lawo-pericentriolarmaterial/experimentA, id: 1, datasets: {CENT2: 2}}]
+missing_images:
+  description: Names of the wanted images that are not in their datasets.
+  type: list
+  elements: str
+  returned: success
 changed_at:
   description: When the data were changed last, in seconds since 1970; null in check mode and when unknown.
   type: float
@@ -71,6 +90,7 @@ from ansible.module_utils.omero_session import ARGUMENTS, session
 KINDS = ("projects", "datasets", "annotations")
 FIND_PROJECTS = "select p from Project p where p.details.group.id = :group and p.name in (:names) order by p.id"
 FIND_DATASETS = "select l from ProjectDatasetLink l join fetch l.child d where l.parent.id in (:ids) order by l.id"
+FIND_IMAGES = "select l from DatasetImageLink l join fetch l.child i where l.parent.id in (:ids) order by l.id"
 FIND_ANNOTATIONS = (
     "select l from KINDAnnotationLink l join fetch l.child a"
     " where l.parent.id in (:ids) and a.ns in (:namespaces) and a.details.owner.id = :user order by l.id"
@@ -90,6 +110,10 @@ NAMED = {
     "annotations": ANNOTATIONS,
 }
 
+IMAGE = {"name": {"type": "str", "required": True}, "annotations": ANNOTATIONS}
+# Of so many images at a time the annotations are looked up and saved.
+IMAGES_AT_ONCE = 500
+
 
 def main():
     """Run the module."""
@@ -104,7 +128,16 @@ def main():
                 "options": {
                     **NAMED,
                     "images": {"type": "int"},
-                    "datasets": {"type": "list", "elements": "dict", "default": [], "options": NAMED},
+                    "datasets": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            **NAMED,
+                            "files": {"type": "list", "elements": "str", "default": []},
+                            "images": {"type": "list", "elements": "dict", "default": [], "options": IMAGE},
+                        },
+                    },
                 },
             },
         },
@@ -146,15 +179,16 @@ class Import:
         """Put everything in place; returns the module's result."""
         projects = self._find_projects()
         datasets = self._find_datasets(projects)
-        on_projects = self._find_annotations("Project", projects.values())
-        on_datasets = self._find_annotations("Dataset", datasets.values())
+        on_projects = self._find_annotations("Project", self.wanted, projects.values())
+        on_datasets = self._find_annotations("Dataset", [each for _, each in self._pairs()], datasets.values())
 
         self._save_projects(projects)
         self._save_datasets(projects, datasets)
         self._save_annotations("Project", [(each, projects[each["name"]]) for each in self.wanted], on_projects)
         self._save_annotations("Dataset", [(each, datasets[key]) for key, each in self._pairs()], on_datasets)
+        missing = self._annotate_images(datasets)
 
-        result = {**self.counts, "projects": []}
+        result = {**self.counts, "projects": [], "missing_images": missing}
         result["changed"] = any(self.counts[word][kind] for word in ("created", "updated") for kind in KINDS)
         result["changed_at"] = self._changed_at(result["changed"])
         for project in self.wanted:
@@ -189,16 +223,35 @@ class Import:
                 found[name, dataset] = stored
         return found
 
-    def _find_annotations(self, kind, parents):
+    def _annotate_images(self, datasets):
+        """Put their pairs on the images that are there; returns the names (list of str) of those that are not."""
+        missing = []
+        for key, dataset in self._pairs():
+            wanted = dataset["images"]
+            if not wanted:
+                continue
+            identifier = id_of(datasets[key])
+            links = self._find(FIND_IMAGES, ids=[identifier]) if identifier else []
+            found = self._by_name([link.child for link in links], f"dataset {dataset['name']}")
+            missing += [each["name"] for each in wanted if each["name"] not in found]
+            there = [each for each in wanted if each["name"] in found]
+            for start in range(0, len(there), IMAGES_AT_ONCE):
+                some = there[start : start + IMAGES_AT_ONCE]
+                images = [found[each["name"]] for each in some]
+                on_images = self._find_annotations("Image", some, images)
+                self._save_annotations("Image", list(zip(some, images, strict=True)), on_images)
+        return missing
+
+    def _find_annotations(self, kind, items, parents):
         """Return the user's map annotations on objects, by the object's id and namespace.
 
         Args:
-            kind: str, Project or Dataset.
+            kind: str, Project, Dataset or Image.
+            items: list of dicts with annotations, as wanted.
             parents: iterable of omero.model objects.
         """
         from omero.model import MapAnnotationI
 
-        items = self.wanted if kind == "Project" else [dataset for _, dataset in self._pairs()]
         links = self._find(
             FIND_ANNOTATIONS.replace("KIND", kind),
             ids=[id_of(parent) for parent in parents],
@@ -288,7 +341,7 @@ class Import:
         """Make and correct annotations.
 
         Args:
-            kind: str, Project or Dataset.
+            kind: str, Project, Dataset or Image.
             wanted: list of (dict with name and annotations, omero.model object).
             found: dict, as from _find_annotations.
         """

@@ -10,6 +10,7 @@ description:
   - Fails with every problem of the study at once, each with file, line and remedy. Changes nothing.
 options:
   folder: {description: The study folder., type: path, required: true}
+  images: {description: Whether datasets come with their files and the pairs of each image., type: bool, default: false}
 """
 
 RETURN = r"""
@@ -44,12 +45,18 @@ else:
 
 def main():
     """Run the module."""
-    module = AnsibleModule(argument_spec={"folder": {"type": "path", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "folder": {"type": "path", "required": True},
+            "images": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
     if missing:
         module.fail_json(msg=f"read_study cannot run: {missing}. scripts/deploy installs what it needs.")
     folder = pathlib.Path(module.params["folder"]).resolve()
     try:
-        study = read_study(folder)
+        study = read_study(folder, module.params["images"])
     except StudyError as refusal:
         found = refusal.problems
         number = "1 problem" if len(found) == 1 else f"{len(found)} problems"

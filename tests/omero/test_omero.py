@@ -76,9 +76,10 @@ def test_least_privilege(host, variables):
     user = variables["omero_system_user"]
     owners = set(host.check_output("ps -o user= -C icegridnode,glacier2router | sort -u").split())
     assert owners == {user}, f"it runs as {owners}"
-    for path in (f"{HOME}/etc/grid/config.xml", "/opt/omero/server/certificates/server.p12"):
-        assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
-    assert host.file("/opt/omero/server/config/10-vitrine.omero").mode & 0o007 == 0
+    files = ("OMERO.server/etc/grid/config.xml", "certificates/server.p12", "config/10-vitrine.omero")
+    for path in (f"/opt/omero/server/{name}" for name in files):
+        assert host.file(path).size > 0
+        assert host.run(f"runuser --user=nobody -- cat {path}").rc != 0, f"{path} is readable for others"
 
 
 def test_release(host):

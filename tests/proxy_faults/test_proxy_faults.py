@@ -2,15 +2,29 @@
 
 import json
 import secrets
+import shlex
 import time
 
 import pytest
-from conftest import fetch
+from conftest import fetch, run_with_input
 from faults import check_refuses, wait_until
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
+# Asks so often, and says how many connections that took; being asked to slow down is an answer too.
+ONE_CONNECTION = """
+import http.client, ssl, sys
+address, requests = {arguments}
+context = ssl.create_default_context(cadata=sys.stdin.read())
+connection, sockets = http.client.HTTPSConnection(address, timeout=60, context=context), []
+for _ in range(requests):
+    connection.request("GET", "/robots.txt")
+    if connection.sock not in sockets:
+        sockets.append(connection.sock)
+    connection.getresponse().read()
+print(len(sockets))
+"""
 UNIT = "nginx"
 FLAG = "/etc/nginx/maintenance"
 
@@ -89,6 +103,14 @@ def test_too_many(kept, many):
     assert many(kept[0], 6, 50)[0] == {"200 HIT": 300}
     seen, _ = many(kept[0], 6, 250)
     assert seen.keys() == {"200 HIT", "429 "}, seen
+
+
+def test_one_connection(variables, visitor, certificate):
+    """A browser that stays keeps its one connection, however many pictures it asks for."""
+    code = ONE_CONNECTION.format(arguments=(variables["site_public_name"], 1100))
+    done = run_with_input(visitor, f"python3 -c {shlex.quote(code)}", certificate)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1"], f"connections: {done.stdout}"
 
 
 def test_passwords_stay_out_of_logs(host, visitor, variables, ask):

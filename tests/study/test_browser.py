@@ -31,6 +31,26 @@ pytestmark = pytest.mark.unit("nginx")
 
 SECONDS = 45
 ATTEMPTS = 5
+# A blank picture has one; JPEG makes some more of it.
+SOME_COLOURS = 16
+# The pictures that a selector finds once all are loaded, and a function to the numbers of their pixels.
+PICTURES = """
+const found = [...document.querySelectorAll(arguments[0])].filter(each => each.src && !each.src.includes('/static/'));
+const shown = found.every(each => each.complete && each.naturalWidth) ? found : [];
+const read = picture => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = canvas.getContext('2d');
+    context.drawImage(picture, 0, 0);
+    return new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+};
+"""
+DRAWN = """
+const canvas = document.querySelector('.ol-viewport canvas');
+if (!canvas || !canvas.width || !canvas.height) return null;
+const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+return {colours: new Set(new Uint32Array(seen.buffer)).size, sum: seen.reduce((sum, each) => sum + each, 0)};
+"""
 DISTURBED = "ERR_NETWORK_CHANGED"
 OPTIONS = [
     "--headless=new",
@@ -134,6 +154,77 @@ def find_a_dataset(browser, until, node, variables):
     finally:
         picture.parent.mkdir(parents=True, exist_ok=True)
         browser.save_screenshot(str(picture))
+
+
+def test_look_at_images(browser, variables):
+    """A visitor sees thumbnails, opens an image in both viewers, and switches a channel off."""
+    if not variables["study_import_images"]:
+        pytest.skip("the study's images are not imported (study_import_images)")
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            look_at_images(browser, variables)
+            return
+        except (AssertionError, WebDriverException) as failure:
+            if not left or DISTURBED not in str(failure):
+                raise
+            time.sleep(2)
+
+
+def look_at_images(browser, variables):
+    """Walk once from an image's address to the viewer."""
+    answer = "return fetch(arguments[0]).then(seen => seen.json())"
+    browser.get(f"{variables['site_url']}webclient/?experimenter=-1")
+    images = browser.execute_script(answer, "/api/v0/m/images/?limit=200")["data"]
+    image = next(each["@id"] for each in images if each["Pixels"]["SizeC"] > 1)
+
+    browser.get(f"{variables['site_url']}webclient/?show=image-{image}")
+    thumbnails = "#dataIcons img, #icon_table img"
+    shown = wait_for(browser, lambda: colours(browser, thumbnails), "no thumbnail is shown")
+    assert min(shown) > SOME_COLOURS, f"thumbnails with so many colours: {shown}"
+
+    browser.get(f"{variables['site_url']}webgateway/img_detail/{image}/")
+    viewer = "#weblitz-viewport-img"
+    before = wait_for(browser, lambda: colours(browser, viewer), "the viewer shows nothing")
+    assert min(before) > SOME_COLOURS, f"a picture with so many colours: {before}"
+    picture = pixels(browser, viewer)
+    browser.find_element(By.ID, "wblitz-ch0").click()
+    wait_for(browser, lambda: pixels(browser, viewer) not in (None, picture), "switching a channel off changes nothing")
+
+    if "iviewer" not in {app["name"] for app in variables.get("omero_web_apps", [{"name": "iviewer"}])}:
+        return
+    browser.get(f"{variables['site_url']}webclient/img_detail/{image}/")
+    wait_for(browser, lambda: (drawn(browser) or {}).get("colours", 0) > SOME_COLOURS, "OMERO.iviewer draws nothing")
+    picture = drawn(browser)["sum"]
+    browser.find_element(By.CSS_SELECTOR, "channel-range button.channel").click()
+    wait_for(
+        browser,
+        lambda: (drawn(browser) or {"sum": picture})["sum"] < picture,
+        "switching a channel off in OMERO.iviewer makes nothing darker",
+    )
+    browser.save_screenshot(f"{variables['reports_dir']}/iviewer.png")
+
+
+def wait_for(browser, condition, otherwise):
+    """Wait for what a condition returns; an AssertionError says what did not come."""
+    try:
+        return WebDriverWait(browser, SECONDS).until(lambda _: condition())
+    except TimeoutException:
+        raise AssertionError(f"{otherwise} within {SECONDS} s; {trouble(browser)}") from None
+
+
+def colours(browser, selector):
+    """Return how many colours each picture has that a selector finds, an empty list while one is not loaded."""
+    return browser.execute_script(PICTURES + "return shown.map(each => new Set(read(each)).size)", selector)
+
+
+def drawn(browser):
+    """Return how many colours OMERO.iviewer has drawn and the sum of their numbers, None while it has no canvas."""
+    return browser.execute_script(DRAWN)
+
+
+def pixels(browser, selector):
+    """Return the numbers of a picture as text, None while it is not loaded."""
+    return browser.execute_script(PICTURES + "return shown.length ? read(shown[0]).join() : null", selector)
 
 
 def trouble(browser):

@@ -1,10 +1,14 @@
 """The study that was imported, as the public sees it through the proxy."""
 
 import json
+import shlex
 from pathlib import Path
 
+import numpy
 import pytest
-from conftest import fetch
+import tifffile
+from conftest import fetch, run_with_input
+from PIL import Image
 
 from plugins.module_utils.study.folder import read_study
 
@@ -12,13 +16,30 @@ testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 PAGE = 200
+# Adds up the numbers of every plane of images, with the ordinary client; the password comes by standard input.
+PLANES = """
+import json, sys
+from omero.gateway import BlitzGateway
+server, port, user, identities = json.loads(sys.argv[1])
+connection = BlitzGateway(user, sys.stdin.read(), host=server, port=port, secure=True)
+if not connection.connect():
+    sys.exit("cannot log in")
+connection.SERVICE_OPTS.setOmeroGroup("-1")
+sums = {}
+for identity in identities:
+    image = connection.getObject("Image", identity)
+    at = [(z, c, t) for t in range(image.getSizeT()) for c in range(image.getSizeC()) for z in range(image.getSizeZ())]
+    sums[identity] = [int(plane.sum()) for plane in image.getPrimaryPixels().getPlanes(at)]
+connection.close()
+print(json.dumps(sums))
+"""
 AT_ONCE = 50
 
 
 @pytest.fixture
 def study(variables):
     """Return the study as its folder has it."""
-    return read_study(Path(variables["study_folder"]))
+    return read_study(Path(variables["study_folder"]), images=True)
 
 
 @pytest.fixture
@@ -72,6 +93,30 @@ def annotations(ask):
     return pairs
 
 
+@pytest.fixture
+def datasets(projects, listed):
+    """Return (dataset as the study has it, id) for each that the public sees."""
+    found = []
+    for wanted, seen in projects:
+        ids = {each["Name"]: each["@id"] for each in listed(f"/api/v0/m/projects/{seen['@id']}/datasets/")}
+        found += [(each, ids[each["name"]]) for each in wanted["datasets"] if each["name"] in ids]
+    return found
+
+
+@pytest.fixture
+def images(variables, datasets, listed):
+    """Return (image as the study has it, as the public sees it, its file) for each; skip where none is imported."""
+    if not variables["study_import_images"]:
+        pytest.skip("the study's images are not imported (study_import_images)")
+    found = []
+    for dataset, identity in datasets:
+        seen = {each["Name"]: each for each in listed(f"/api/v0/m/datasets/{identity}/images/")}
+        files = {Path(file).name: Path(file) for file in dataset["files"]}
+        found += [(each, seen.get(each["name"]), files[each["name"]]) for each in dataset["images"]]
+    assert found, "the study names no image"
+    return found
+
+
 def test_projects(projects):
     """The public sees the study's projects, with their descriptions."""
     for wanted, seen in projects:
@@ -116,3 +161,31 @@ def compare(wanted, seen):
     for each in wanted["annotations"]:
         shown = seen.get(each["namespace"], [])
         assert shown == [each["pairs"]], f"{wanted['name']}, {each['namespace']}: {shown}"
+
+
+def test_images(images, annotations):
+    """Each dataset has the study's images, with their pairs."""
+    missing = [wanted["name"] for wanted, seen, _ in images if seen is None]
+    assert not missing, f"not there: {', '.join(missing)}"
+    pairs = annotations("image", [seen["@id"] for _, seen, _ in images])
+    for wanted, seen, _ in images:
+        for each in wanted["annotations"]:
+            shown = pairs[seen["@id"]].get(each["namespace"])
+            assert shown == [each["pairs"]], f"{wanted['name']}: {shown}"
+
+
+def test_planes(images, variables, reach):
+    """A client reads an image's numbers as they are in its file."""
+    files = {seen["@id"]: path for _, seen, path in images if seen and path.suffix in (".tif", ".tiff", ".png")}
+    if not files:
+        pytest.skip("the study has no image that the checks can read")
+    client = reach(variables["groups"]["omero_client"][0])
+    arguments = [variables["omero_endpoint"], 4064, variables["omero_public_user"], list(files)]
+    command = f"/opt/omero/client/bin/python -c {shlex.quote(PLANES)} {shlex.quote(json.dumps(arguments))}"
+    done = run_with_input(client, command, variables["omero_public_password"])
+    assert done.returncode == 0, done.stderr
+    for identity, sums in json.loads(done.stdout).items():
+        path = files[int(identity)]
+        numbers = tifffile.imread(path) if path.suffix != ".png" else numpy.asarray(Image.open(path))
+        planes = numbers.reshape(-1, *numbers.shape[-2:]) if numbers.ndim > 2 else numbers[numpy.newaxis]
+        assert sorted(sums) == sorted(int(plane.sum()) for plane in planes), path.name

@@ -123,10 +123,10 @@ def test_java_knows_password_util(java):
 
 def test_java_refuses_the_rest_by_name(java):
     """Nothing that needs Java seems to work."""
-    done = java("-cp", "x", "ome.formats.importer.cli.CommandLineImporter", "a.tiff")
+    done = java("-cp", "x", "ome.services.fulltext.Main", "full")
     assert done.returncode == 1
     assert "stand-in OMERO.server" in done.stderr
-    assert "CommandLineImporter" in done.stderr
+    assert "ome.services.fulltext.Main" in done.stderr
 
 
 # Passwords

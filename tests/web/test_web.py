@@ -14,7 +14,8 @@ def ask(variables, reach):
     """Return a function that asks OMERO.web for a path from the proxy."""
     proxy = reach(variables["groups"]["proxy"][0])
     address, port = variables["internal_address"], variables["network_services"]["web"]["port"]
-    return lambda path, **more: fetch(proxy, address, port, path, headers={"X-Forwarded-Proto": "https"}, **more)
+    headers = {"X-Forwarded-Proto": "https"}
+    return lambda path, **more: fetch(proxy, address, port, path, **({"headers": headers} | more))
 
 
 @pytest.mark.parametrize("name", ["omero-web", "redis-server", "nginx"])
@@ -23,6 +24,15 @@ def test_starts_at_boot(host, name):
     service = host.service(name)
     assert service.is_running, f"{name} does not run"
     assert service.is_enabled
+
+
+def test_health(ask):
+    """The health page says that OMERO.web and its OMERO.server answer; a visitor does not reach it."""
+    seen = ask("/health")
+    assert seen.status == 200, f"{seen.status}: {seen.body[:200]}"
+    assert "data" in json.loads(seen.body)
+    visited = ask("/health", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.1"})
+    assert visited.status == 404, visited.status
 
 
 def test_public_page(ask):
@@ -49,7 +59,10 @@ def test_static_files(ask):
     assert len(seen.body) > 1000
 
 
-@pytest.mark.parametrize("path", ["/webadmin/", "/webclient/script_ui/1/", "/webgateway/archived_files/download/1/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/webadmin/", "/webclient/script_ui/1/", "/webgateway/archived_files/download/1/", "/iviewer/persist_rois/"],
+)
 def test_outside_of_the_filter(ask, path):
     """A page outside of the public filter, {path}, asks for a login."""
     seen = ask(path)

@@ -8,16 +8,18 @@ from . import pairs, targets, text
 from .files import Problems, StudyError, only_file
 
 
-def read_study(folder):
+def read_study(folder, images=False):
     """Read a study folder in the format of the public IDR study repositories.
 
     Args:
         folder: str or Path, with study.txt in it and a folder for each experiment.
+        images: bool, whether the datasets come with their files and images.
 
     Returns:
         dict: accession, title, and projects, a list of dicts with name, description, annotations (list of
         {"namespace", "pairs"}), images (int, rows of annotation.csv) and datasets (list of dicts with name,
-        description and annotations).
+        description, annotations, and where they are asked for: files, a list of full paths, and images, a list of
+        dicts with name and annotations).
 
     Raises:
         StudyError: it cannot be imported; it has every problem that was found.
@@ -32,7 +34,7 @@ def read_study(folder):
     if not parsed:
         raise StudyError(problems.found)
     study, experiments = parsed
-    projects = [_project(folder, path, study, each, problems) for each in experiments]
+    projects = [_project(folder, path, study, each, images, problems) for each in experiments]
     if problems.found:
         raise StudyError(problems.found)
     return {
@@ -42,7 +44,7 @@ def read_study(folder):
     }
 
 
-def _project(folder, path, study, experiment, problems):
+def _project(folder, path, study, experiment, images, problems):
     """Return an experiment's project; None when something is wrong, which `problems` then says."""
     within = folder / experiment.name.rpartition("/")[2]
     if not experiment.name or within == folder:
@@ -71,10 +73,21 @@ def _project(folder, path, study, experiment, problems):
         "datasets": [
             {
                 "name": name,
-                "description": description,
+                "description": dataset["description"],
                 "annotations": pairs.annotations(groups, [row for _, row in of_dataset.get(name, [])]),
+                **(_images(within, dataset, groups, of_dataset.get(name, [])) if images else {}),
             }
-            for name, description in datasets.items()
+            for name, dataset in datasets.items()
+        ],
+    }
+
+
+def _images(within, dataset, groups, rows):
+    """Return a dataset's files, with full paths, and its images with what is known of each."""
+    return {
+        "files": [str(within / file) for file in dataset["files"]],
+        "images": [
+            {"name": row[pairs.IMAGE].strip(), "annotations": pairs.annotations(groups, [row])} for _, row in rows
         ],
     }
 

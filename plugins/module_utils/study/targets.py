@@ -33,18 +33,20 @@ def read_datasets(folder, project, problems):
         problems: Problems.
 
     Returns:
-        dict of name to description, in the order of the files.
+        dict of name to {"description": str, "files": list of str}, in the order of the tables; the files are paths
+        as the tables have them, relative ones to the experiment's folder.
     """
     datasets = {}
     bulks = sorted(path for path in folder.glob("*bulk*.yml") if "bulkmap" not in path.name)
     if not bulks:
         problems.add(folder, "no bulk.yml, which names the table of files. Add one, such as <study>-<folder>-bulk.yml.")
     for bulk in bulks:
-        for name in _targets(bulk, project, problems):
-            datasets.setdefault(name, "")
+        for name, file in _targets(bulk, project, problems):
+            datasets.setdefault(name, {"description": "", "files": []})["files"].append(file)
     for path in sorted(folder.glob("*containers.omero")):
         for name, description in _containers(path, problems).items():
-            datasets[name] = datasets.get(name) or description
+            dataset = datasets.setdefault(name, {"description": "", "files": []})
+            dataset["description"] = dataset["description"] or description
     return datasets
 
 
@@ -77,7 +79,7 @@ def _load_bulk(path, problems):
 
 
 def _targets(path, project, problems):
-    """Return the names of the datasets in the table of a bulk.yml."""
+    """Return (name of the dataset, path of the file) for each line of the table of a bulk.yml."""
     loaded = _load_bulk(path, problems)
     if loaded is None:
         return []
@@ -99,7 +101,7 @@ def _targets(path, project, problems):
         problems.add(where, text, line_of(node, ["path"]))
         return []
     rows = read_table(table, "," if table.suffix == ".csv" else "\t", problems) or []
-    names, lines = [], {}
+    found, lines = [], {}
     for line, fields in rows:
         if len(fields) != len(bulk.columns):
             wanted = f"{len(bulk.columns)} as `columns` in {path.name} says ({', '.join(bulk.columns)})"
@@ -114,9 +116,9 @@ def _targets(path, project, problems):
         target = row.get("target", bulk.target)
         column = bulk.columns.index("target") + 1 if "target" in row else None
         name = _dataset(table, target, project, line, column, problems)
-        if name and name not in names:
-            names.append(name)
-    return names
+        if name:
+            found.append((name, row.get("path", "").strip()))
+    return found
 
 
 def _refuse_screen(path, target, line, problems):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 
 from rich.table import Table
@@ -48,6 +49,7 @@ def main(arguments):
         with processes.lock(site, f"scripts/bench {options.what}") as descriptor:
             more = ["-e", f"bench_keys={options.keys}", "-e", f"bench_report={report}"]
             playbook = f"scripts/lib/bench/{options.what}.yml"
+            processes.need("browser")
             code = processes.run(["ansible-playbook", *site.inventory_arguments, *more, playbook], [descriptor])
     except RefusedError as error:
         screen.complain(error)
@@ -79,8 +81,12 @@ def show(report):
         table.add_row(connections, *(str(seen[name]) for name in ("p50_ms", "p99_ms", "failed")))
     screen.console.print(table)
     table = Table(title="everything else", show_header=False)
-    one, killed, large = report["one key"], report["back end killed"], report["large"]
+    one, killed, large, page = report["one key"], report["back end killed"], report["large"], report["page"]
     for row in (
+        *(
+            (f"{page['thumbnails']} thumbnails in a browser, {how}: seconds, median", statistics.median(page[how]))
+            for how in ("cold", "warm")
+        ),
         ("1000 at once for one key: reached the back end, five rounds", ", ".join(map(str, one["reached_back_end"]))),
         ("1000 at once for one key: seconds", one["seconds"]),
         ("back end killed under load: failed requests", killed["failed"]),

@@ -25,6 +25,7 @@ class Call:
         blitz: server.Blitz.
         session: sessions.Session of the caller.
         ice_context: dict of str to str that came with the call; omero.group names the group to work in.
+        afterwards: list of functions without arguments, run when the transaction has ended well.
     """
 
     def __init__(self, blitz, session, ice_context, stack):
@@ -32,6 +33,7 @@ class Call:
         self.blitz = blitz
         self.session = session
         self.ice_context = ice_context
+        self.afterwards = []
         self._stack = stack
 
     @cached_property
@@ -92,7 +94,11 @@ def answer(blitz, service, name, operation, arguments, current):
             raise Unsupported(what)
         with ExitStack() as stack:
             session = blitz.sessions.get(current.id.category.removeprefix("session-"))
-            return method(Call(blitz, session, current.ctx, stack), *arguments)
+            call = Call(blitz, session, current.ctx, stack)
+            result = method(call, *arguments)
+        for each in call.afterwards:
+            each()
+        return result
     except Exception as error:
         raise exception_of(error, what) from error
 

@@ -1,4 +1,4 @@
-"""Requests of omero.cmd: `ServiceFactory.submit` answers two, and any other with an error that names it.
+"""Requests of omero.cmd: `ServiceFactory.submit` answers three, and any other with an error that names it.
 
 Slice lets submit raise nothing, so the error travels as the response, as in the real server.
 """
@@ -8,7 +8,9 @@ import uuid
 
 import Ice
 import omero
+import psycopg
 
+from .deletion import Deletion
 from .errors import Refusal, Unsupported
 from .model import from_rtype
 from .services.admin import event_context
@@ -70,10 +72,17 @@ def submit(call, request):
         response = _answer(call, request)
     except Refusal as refusal:
         log.info("%s refused: %s", type(request).__name__, refusal)
-        response = omero.cmd.ERR(category=request.ice_id(), name=refusal.ice_name, parameters={"message": str(refusal)})
+        response = _error(request, refusal.ice_name, refusal)
+    except psycopg.Error as error:  # its transaction is void, nothing was written
+        log.error("%s failed", type(request).__name__, exc_info=error)
+        response = _error(request, "InternalException", error)
     name = f"handle-{uuid.uuid4()}"
     call.session.handles[name] = Handle(call.session, name, request, response)
     return omero.cmd.HandlePrx.uncheckedCast(call.blitz.proxy(name, call.session.uuid))
+
+
+def _error(request, name, error):
+    return omero.cmd.ERR(category=request.ice_id(), name=name, parameters={"message": str(error)})
 
 
 def _answer(call, request):
@@ -87,6 +96,8 @@ def _answer(call, request):
             if request.timeToLive is not None:
                 session.time_to_live = from_rtype(request.timeToLive)
             return omero.cmd.OK()
+        case omero.cmd.Delete2():
+            return _delete(call, request)
     raise Unsupported(f"the request {request.ice_id()}")
 
 
@@ -98,6 +109,21 @@ def _current_sessions(call):
             response.sessions.append(session_object(call, session))
             response.contexts.append(event_context(call, session, context_of(call.connection, session)))
             response.data.append({})
+    return response
+
+
+def _delete(call, request):
+    """Delete objects, or only say which."""
+    if request.typesToIgnore:
+        raise Unsupported("Delete2 with typesToIgnore")
+    left = {name for option in request.childOptions or [] for name in option.excludeType or []}
+    along = {name for option in request.childOptions or [] for name in option.includeType or []}
+    deletion = Deletion(call, left, along)
+    for name, identifiers in request.targetObjects.items():
+        deletion.add(name.strip("/"), identifiers)
+    response = omero.cmd.Delete2Response(deletedObjects=deletion.objects())
+    if not request.dryRun:
+        deletion.run()
     return response
 
 

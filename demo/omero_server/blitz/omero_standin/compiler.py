@@ -13,6 +13,8 @@ from .schema import DETAILS, Field, all_fields, columns, entity
 
 _ID = Field("id", "id", "long")
 _VERSION = Field("version", "version", "int")
+# Objects that have a place among others of the same owner, and the column that names the owner.
+_LISTED = {"Channel": "pixels", "FilesetEntry": "fileset"}
 _ARITHMETIC = {"+", "-", "*", "/", "||"}
 
 
@@ -168,6 +170,8 @@ class _Compiler:
         scope = _Scope(parent)
         for source in query.sources:
             kept = entity(source.entity)
+            if kept.embedded:
+                raise Unsupported(f"to ask for {kept.name} itself")
             alias = self.new_alias(kept)
             scope.roots.append(alias)
             scope.aliases[source.alias or f"#{alias}"] = alias
@@ -259,6 +263,8 @@ class _Compiler:
                 raise Unsupported(f"{self.entities[alias].name}.{'details.' if details else ''}{name}")
             if last:
                 return _Column(f"{alias}.{quoted(attribute.column)}", attribute)
+            if attribute.kind == "length" and rest[position + 1 :] == ("value",):
+                return _Column(f"{alias}.{quoted(attribute.column)}", Field(name, attribute.column, "double"))
             if attribute.kind != "one":
                 raise Unsupported(".".join(path.names))
             if rest[position + 1 :] == ("id",):
@@ -282,9 +288,11 @@ class _Compiler:
                 value = self.value(node)
                 return "null" if value is None else self.bind(value)
             case hql.Call():
+                if node.name == "index":
+                    return self.place(scope, node)
                 inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
                 if node.name == "type":
-                    return inner
+                    return self.class_of(scope, node.arguments[0])
                 return f"{node.name}({'distinct ' if node.distinct else ''}{inner})"
             case hql.Case():
                 branches = "".join(
@@ -305,6 +313,23 @@ class _Compiler:
             case hql.Query():
                 return f"({self.subquery(scope, node)})"
         raise Unsupported(f"{type(node).__name__} as an expression")
+
+    def class_of(self, scope, node):
+        """Return the mark of an annotation's class."""
+        found = self.resolve(scope, node)
+        if isinstance(found, _Row) and self.entities[found.alias].table == "annotation":
+            return f"{found.alias}.discriminator"
+        return found.sql
+
+    def place(self, scope, node):
+        """Return the place of an object in a list of another's: the order in which they were made."""
+        found = self.resolve(scope, node.arguments[0])
+        kept = self.entities[found.alias] if isinstance(found, _Row) else None
+        if kept is None or kept.name not in _LISTED:
+            raise Unsupported(f"index() of something else than {' and '.join(_LISTED)}")
+        alias, owner = found.alias, quoted(_LISTED[kept.name])
+        others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
+        return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
 
     def value(self, parameter):
         if parameter.name not in self.values:
@@ -356,6 +381,8 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
+            case hql.Call(name="index"):
+                return "int"
             case hql.Call(name="type"):
                 return "class"
             case hql.Call(name="max" | "min" | "coalesce"):
@@ -382,6 +409,8 @@ class _Compiler:
             found = self.resolve(scope, node) if isinstance(node, hql.Path) else None
             if isinstance(found, _Column) and found.field.kind == "one":
                 found = _Row(self.path_row(scope, node))
+            if isinstance(found, _Row) and self.entities[found.alias].embedded:
+                raise Unsupported(f"to select {self.entities[found.alias].name} itself")
             if isinstance(found, _Row):
                 kind = "permissions" if (item.alias or "").endswith("_details_permissions") else "entity"
                 outputs.append(Output(item.alias, kind, slot(found.alias)))

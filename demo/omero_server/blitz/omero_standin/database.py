@@ -40,6 +40,8 @@ class Database:
             min_size=min(2, size),
             max_size=size,
             timeout=30,
+            # A database that was started anew has closed those that wait here.
+            check=ConnectionPool.check_connection,
             open=False,
         )
 

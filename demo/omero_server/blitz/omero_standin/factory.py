@@ -9,7 +9,12 @@ from .model import from_rtype
 from .permissions import ALL_GROUPS, SYSTEM_GROUP, check_group
 from .queries import load
 from .schema import entity
+from .services.raw_file import RawFileStore
+from .services.raw_pixels import RawPixelsStore
+from .services.rendering import RenderingEngine
+from .services.thumbnails import ThumbnailStore
 from .sessions import context_of
+from .stateful import create
 
 # Each get*Service of omero.api.ServiceFactory and its service.
 GETTERS = {
@@ -45,6 +50,22 @@ class Factory:
     def _proxy(self, call, name):
         proxy = call.blitz.proxy(name, call.session.uuid)
         return getattr(omero.api, f"{name}Prx").uncheckedCast(proxy)
+
+    def createRenderingEngine(self, call):
+        """Return a service that makes pictures of an image."""
+        return create(call, RenderingEngine())
+
+    def createThumbnailStore(self, call):
+        """Return a service that makes small pictures."""
+        return create(call, ThumbnailStore())
+
+    def createRawPixelsStore(self, call):
+        """Return a service that gives an image's numbers."""
+        return create(call, RawPixelsStore())
+
+    def createRawFileStore(self, call):
+        """Return a service that reads and writes a file."""
+        return create(call, RawFileStore())
 
     def getByName(self, call, name):
         """Return a service by the name of its interface."""

@@ -40,6 +40,8 @@ def to_rtype(value, kind=None):
         return rtypes.rstring(f"ome.model.annotations.{BY_DISCRIMINATOR[value].name}")
     if kind == "group permissions":
         return rtypes.rmap({"perm": rtypes.rstring(to_string(value))})
+    if kind == "length":
+        return omero.model.LengthI(value, omero.model.enums.UnitsLength.NANOMETER)
     if isinstance(value, datetime):
         return rtypes.rtime(to_milliseconds(value))
     if isinstance(value, Decimal):
@@ -57,6 +59,8 @@ def from_rtype(value):
     """Return an RType, a list of them or None as what psycopg takes; an object becomes its id."""
     if value is None:
         return None
+    if isinstance(value, omero.model.Length):
+        return omero.model.LengthI(value, omero.model.enums.UnitsLength.NANOMETER).getValue()
     if isinstance(value, omero.RTime):
         return from_milliseconds(value.val)
     if isinstance(value, omero.RCollection):

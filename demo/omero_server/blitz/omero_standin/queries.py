@@ -4,7 +4,9 @@
 # ruff: noqa: S608
 
 from .compiler import compile_query
+from .errors import ApiUsage, Unsupported
 from .model import Assembler
+from .schema import entity
 
 
 def run(call, text, values, limit=None, offset=None, context=None):
@@ -58,3 +60,24 @@ def load(call, kept, identifiers, fetch="", context=None):
     text = f"select o from {kept.name} o {fetch} where o.id in (:ids) order by o.id"
     rows = run(call, text, {"ids": list(identifiers)}, context=context or call.context_for_all())
     return [row[0] for row in rows]
+
+
+def enumeration(call, name, value):
+    """Return one value of an enumeration.
+
+    Args:
+        call: calls.Call.
+        name: str, the enumeration's.
+        value: str.
+
+    Raises:
+        ApiUsage: it has no such value.
+        Unsupported: the stand-in has no such enumeration.
+    """
+    kept = entity(name)
+    if not kept.is_enumeration:
+        raise Unsupported(f"{name} as an enumeration")
+    rows = run(call, f"select o from {kept.name} o where o.value = :value", {"value": value})
+    if not rows:
+        raise ApiUsage(f"An enum was not found with the value: {value}")
+    return rows[0][0]

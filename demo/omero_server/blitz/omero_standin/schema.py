@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from .errors import Unsupported
 
-SCALARS = ("string", "long", "int", "double", "bool", "time")
+# A length is kept in nanometres.
+SCALARS = ("string", "long", "int", "double", "bool", "time", "length")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class Entity:
     base: str | None = None
     discriminator: str | None = None
     versioned: bool = True
+    # Rows of another's, without id and permissions of their own: they can be joined, not asked for.
+    embedded: bool = False
+
+    @property
+    def is_enumeration(self):
+        """Tell whether its rows are values that nobody changes."""
+        return "value" in self.fields and "name" not in self.fields
 
     @property
     def is_link(self):
@@ -141,6 +149,12 @@ _PLAIN = [
     _enumeration("PixelsType", "bitSize:int"),
     _enumeration("DimensionOrder"),
     _enumeration("Format"),
+    _enumeration("RenderingModel"),
+    _enumeration("Family"),
+    _enumeration("PhotometricInterpretation"),
+    _enumeration("Illumination"),
+    _enumeration("AcquisitionMode"),
+    _enumeration("ContrastMethod"),
     _entity(
         "ExternalInfo",
         "entityId:long! entityType:string! lsid:string uuid:string",
@@ -162,8 +176,40 @@ _PLAIN = [
     _entity(
         "Pixels",
         "image:Image! pixelsType:PixelsType! dimensionOrder:DimensionOrder! significantBits:int sha1:string!"
-        " sizeX:int! sizeY:int! sizeZ:int! sizeC:int! sizeT:int! methodology:string",
-        collections=["thumbnails:Thumbnail.pixels"],
+        " sizeX:int! sizeY:int! sizeZ:int! sizeC:int! sizeT:int! methodology:string"
+        " physicalSizeX:length physicalSizeY:length physicalSizeZ:length",
+        collections=[
+            "thumbnails:Thumbnail.pixels",
+            "channels:Channel.pixels",
+            "settings:RenderingDef.pixels",
+        ],
+    ),
+    _annotated(
+        "Channel",
+        "pixels:Pixels! logicalChannel:LogicalChannel! statsInfo:StatsInfo red:int green:int blue:int alpha:int"
+        " lookupTable:string",
+    ),
+    _entity(
+        "LogicalChannel",
+        "name:string fluor:string emissionWave:length excitationWave:length"
+        " photometricInterpretation:PhotometricInterpretation illumination:Illumination mode:AcquisitionMode"
+        " contrastMethod:ContrastMethod",
+    ),
+    # The importer writes none: the files that it reads do not say when a plane was taken.
+    _entity(
+        "PlaneInfo",
+        "pixels:Pixels! theZ:int! theC:int! theT:int! deltaT:double exposureTime:double",
+    ),
+    _entity("StatsInfo", "globalMin:double! globalMax:double!"),
+    _entity(
+        "RenderingDef",
+        "pixels:Pixels! defaultZ:int! defaultT:int! name:string compression:double model:RenderingModel!",
+        collections=["waveRendering:ChannelBinding.renderingdef"],
+    ),
+    _entity(
+        "ChannelBinding",
+        "renderingDef:RenderingDef! active:bool! inputStart:double! inputEnd:double! red:int! green:int! blue:int!"
+        " alpha:int! coefficient:double! family:Family! noiseReduction:bool! lookupTable:string",
     ),
     _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
     _annotated("Roi", "name:string description:string image:Image"),
@@ -197,7 +243,15 @@ _PLAIN = [
         ["wellSamples:WellSample.well"],
     ),
     _entity("WellSample", "well:Well! image:Image plateAcquisition:PlateAcquisition timepoint:time"),
-    _annotated("Annotation", _ANNOTATION),
+    _annotated("Annotation", _ANNOTATION, ["mapValue:NamedValue.annotation_id"]),
+    _entity(
+        "NamedValue",
+        "name:string value:string",
+        table="annotation_mapvalue",
+        owned=False,
+        versioned=False,
+        embedded=True,
+    ),
     _link("Project", "Dataset"),
     _link("Dataset", "Image"),
     _link("Screen", "Plate"),
@@ -225,7 +279,10 @@ for _name, (_text, _mark) in _ANNOTATIONS.items():
         _name,
         f"{_ANNOTATION} {_text}",
         table="annotation",
-        collections=["annotationLinks:AnnotationAnnotationLink.parent"],
+        collections=[
+            "annotationLinks:AnnotationAnnotationLink.parent",
+            *(["mapValue:NamedValue.annotation_id"] if _name == "MapAnnotation" else []),
+        ],
         base="Annotation",
         discriminator=_mark,
     )
@@ -266,7 +323,7 @@ def columns(kept):
     Returns:
         list of str, `id` first.
     """
-    names = ["id", "permissions"]
+    names = [] if kept.embedded else ["id", "permissions"]
     if kept.versioned:
         names.append("version")
     if kept.table == "annotation":

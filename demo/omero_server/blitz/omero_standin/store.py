@@ -60,6 +60,8 @@ class Store:
         identifier = from_rtype(given.id)
         if not given.isLoaded():
             return identifier
+        if kept.is_enumeration and identifier is not None:
+            return identifier  # an enumeration's value, which nobody changes
         if not kept.owned and kept.name != "ExternalInfo":
             raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
         if kept.name == "Annotation":

@@ -6,6 +6,7 @@ A method bears the name of its operation and takes the calls.Call first. What is
 from .admin import Admin
 from .config import Config
 from .container import Container
+from .pixels import PixelsService
 from .query import Query
 from .script import Script
 from .sessions import Sessions
@@ -16,6 +17,7 @@ SERVICES = {
     "IAdmin": Admin,
     "IConfig": Config,
     "IContainer": Container,
+    "IPixels": PixelsService,
     "IQuery": Query,
     "IScript": Script,
     "ISession": Sessions,

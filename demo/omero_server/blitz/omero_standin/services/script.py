@@ -12,6 +12,10 @@ class Script:
         """Return the users' scripts: none."""
         return []
 
+    def getScriptsByMimetype(self, call, mimetype):
+        """Return the scripts of a kind, such as lookup tables: none."""
+        return []
+
     def getScriptID(self, call, path):
         """Return the id of a script: -1, as from the real server where there is no such script."""
         return -1

@@ -3,16 +3,9 @@
 # The texts are HQL, of names that schema.py knows; a client's values are parameters.
 # ruff: noqa: S608
 
-from ..errors import ApiUsage, Unsupported
-from ..queries import run
+from ..errors import Unsupported
+from ..queries import enumeration, run
 from ..schema import ENTITIES, entity
-
-
-def _enumeration(name):
-    kept = entity(name)
-    if "value" not in kept.fields:
-        raise Unsupported(f"{name} as an enumeration")
-    return kept
 
 
 class Types:
@@ -20,19 +13,18 @@ class Types:
 
     def allEnumerations(self, call, type_name):
         """Return every value of an enumeration."""
-        return [row[0] for row in run(call, f"select o from {_enumeration(type_name).name} o", {})]
+        kept = entity(type_name)
+        if not kept.is_enumeration:
+            raise Unsupported(f"{type_name} as an enumeration")
+        return [row[0] for row in run(call, f"select o from {kept.name} o", {})]
 
     def getEnumeration(self, call, type_name, value):
         """Return one value of an enumeration."""
-        text = f"select o from {_enumeration(type_name).name} o where o.value = :value"
-        rows = run(call, text, {"value": value})
-        if not rows:
-            raise ApiUsage(f"An enum was not found with the value: {value}")
-        return rows[0][0]
+        return enumeration(call, type_name, value)
 
     def getEnumerationTypes(self, call):
         """Return the names of the enumerations."""
-        return [name for name, kept in ENTITIES.items() if "value" in kept.fields]
+        return [name for name, kept in ENTITIES.items() if kept.is_enumeration]
 
     def getAnnotationTypes(self, call):
         """Return the names of the kinds of annotations."""

@@ -25,11 +25,26 @@ insert into pixelstype (value, bitsize)
     values ('bit', 1), ('int8', 8), ('int16', 16), ('int32', 32), ('uint8', 8), ('uint16', 16), ('uint32', 32),
            ('float', 32), ('double', 64), ('complex', 64), ('double-complex', 128);
 
+insert into renderingmodel (value) values ('rgb'), ('greyscale');
+
+insert into family (value) values ('linear');
+
+insert into photometricinterpretation (value)
+    values ('RGB'), ('ARGB'), ('CMYK'), ('HSV'), ('Monochrome'), ('ColorMap');
+
+insert into illumination (value) values ('Transmitted'), ('Epifluorescence'), ('Oblique'), ('NonLinear'), ('Other');
+
+insert into acquisitionmode (value)
+    values ('WideField'), ('LaserScanningConfocalMicroscopy'), ('SpinningDiskConfocal'), ('Other');
+
+insert into contrastmethod (value)
+    values ('Brightfield'), ('Phase'), ('DIC'), ('HoffmanModulation'), ('Darkfield'), ('Fluorescence'), ('Other');
+
 insert into dimensionorder (value)
     values ('XYZCT'), ('XYZTC'), ('XYCTZ'), ('XYCZT'), ('XYTCZ'), ('XYTZC');
 
 insert into format (value)
-    values ('Companion/OME-TIFF'), ('OMEXML'), ('TIFF'), ('ZarrReader'), ('Fake');
+    values ('Companion/OME-TIFF'), ('OMEXML'), ('TIFF'), ('ZarrReader'), ('Fake'), ('PNG');
 
 insert into session (id, permissions, version, uuid, owner, timetoidle, timetolive, started, closed, defaulteventtype)
     values (0, -52, 0, '0000', 0, 0, 0, now() at time zone 'utc', now() at time zone 'utc', 'Bootstrap');

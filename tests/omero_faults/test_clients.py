@@ -1,0 +1,116 @@
+"""What scripts of users do: images of their own, pairs, tags, attachments, settings. Writes: for scenarios."""
+
+import json
+import shlex
+
+import pytest
+from conftest import run_with_input
+from faults import wait_until
+
+testinfra_hosts = ["ansible://omero_readwrite"]
+pytestmark = pytest.mark.unit("omero-server")
+
+# Each ends by printing what it found as JSON; the password comes by standard input.
+BEGIN = """
+import json, pathlib, sys, tempfile
+import ezomero, numpy
+from omero.gateway import BlitzGateway
+server, port, user, given = json.loads(sys.argv[1])
+connection = BlitzGateway(user, sys.stdin.read(), host=server, port=port, secure=True)
+if not connection.connect():
+    sys.exit("cannot log in")
+# X, Y, Z, channel, time: every number is another.
+numbers = numpy.arange(40 * 30 * 2 * 2 * 1, dtype="uint16").reshape(40, 30, 2, 2, 1)
+def refused(work):
+    try:
+        work()
+    except Exception as error:
+        return type(error).__name__
+"""
+WRITE = """
+dataset = ezomero.post_dataset(connection, "of a script")
+image = ezomero.post_image(connection, numbers, "numbers", dataset_id=dataset, dim_order="xyzct")
+pairs = ezomero.post_map_annotation(connection, "Image", image, {"Gene": "KIF11"}, ns="vitrine/check")
+with tempfile.TemporaryDirectory() as folder:
+    note = pathlib.Path(folder, "note.txt")
+    note.write_text("attached")
+    attached = ezomero.post_file_annotation(connection, str(note), "vitrine/check", "Image", image)
+shown = connection.getObject("Image", image)
+shown.setActiveChannels([2], [[0, 4800]], ["00FF00"])
+shown.saveDefaults()
+result = {"dataset": dataset, "image": image, "pixels": shown.getPixelsId(), "pairs": pairs, "attached": attached}
+"""
+READ = """
+image, back = ezomero.get_image(connection, given["image"], dim_order="xyzct")
+tile = image.getPrimaryPixels().getTile(1, 1, 0, (4, 5, 6, 7))
+with tempfile.TemporaryDirectory() as folder:
+    attachment = ezomero.get_file_annotation(connection, given["attached"], folder)
+    attachment = pathlib.Path(attachment).read_text()
+result = {
+    "numbers": bool((back == numbers).all()),
+    "tile": bool((tile == numbers[4:10, 5:12, 1, 1, 0].T).all()),
+    "thumbnail": image.getThumbnail((96,))[:3] == bytes([255, 216, 255]),
+    "pairs": ezomero.get_map_annotation(connection, given["pairs"]),
+    "attachment": attachment,
+    "active": [channel.isActive() for channel in image.getChannels()],
+}
+"""
+FORBIDDEN = """
+result = {
+    "delete": refused(lambda: connection.deleteObjects("Image", [given["image"]], wait=True)),
+    "annotate": refused(lambda: ezomero.post_map_annotation(connection, "Image", given["image"], {"a": "b"}, ns="x")),
+}
+still = connection.getObject("Image", given["image"])
+result["still there"] = still is not None and still.getName() == "numbers"
+"""
+REMOVE = """
+connection.deleteObjects("Dataset", [given["dataset"]], deleteAnns=True, deleteChildren=True, wait=True)
+left = [("Dataset", given["dataset"]), ("Image", given["image"])]
+left += [("Annotation", given["pairs"]), ("Annotation", given["attached"])]
+result = {"left": [kind for kind, identity in left if connection.getObject(kind, identity) is not None]}
+"""
+END = """
+connection.close()
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def script(login, omero_client, variables):
+    """Return a function that runs a script as a user with what it is given; it returns what the script found."""
+    wait_until(
+        lambda: login(variables["omero_public_user"], variables["omero_public_password"]).returncode == 0,
+        "the server did not start with its host",
+        180,
+    )
+
+    def run(who, body, given=None):
+        arguments = json.dumps([variables["omero_endpoint"], 4064, variables[f"omero_{who}_user"], given])
+        command = f"/opt/omero/client/bin/python -c {shlex.quote(BEGIN + body + END)} {shlex.quote(arguments)}"
+        done = run_with_input(omero_client, command, variables[f"omero_{who}_password"])
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    return run
+
+
+def test_scripts(host, script, variables):
+    """A curator's script makes an image with all that belongs to it; others read it and cannot change it."""
+    made = script("curator", WRITE)
+    numbers = f"{variables.get('omero_server_data_dir', '/srv/omero')}/Pixels/{made['pixels']}"
+    assert host.file(numbers).size == 40 * 30 * 2 * 2 * 2, "the numbers are not in the repository"
+    read = script("curator", READ, made)
+    assert read == {
+        "numbers": True,
+        "tile": True,
+        "thumbnail": True,
+        "pairs": {"Gene": "KIF11"},
+        "attachment": "attached",
+        "active": [False, True],
+    }
+    assert script("public", READ, made)["numbers"], "a visitor reads other numbers"
+    refused = script("public", FORBIDDEN, made)
+    assert refused.pop("still there"), "a visitor changed it"
+    assert None not in refused.values(), f"a visitor could: {refused}"
+    assert script("curator", REMOVE, made) == {"left": []}
+    assert not host.file(numbers).exists, "the numbers are still in the repository"

@@ -1,0 +1,127 @@
+"""The stand-in's pictures: what it reads, and what it makes of the numbers."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import tifffile
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo/omero_server/blitz"))
+from omero_standin import pixels, rendering
+from omero_standin.errors import Unsupported
+
+DEMO = Path(__file__).resolve().parents[2] / "demo/study/experimentA/images"
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "sizes"),
+    [
+        ("YX", (4, 6), (6, 4, 1, 1, 1)),
+        ("ZYX", (3, 4, 6), (6, 4, 3, 1, 1)),
+        ("TCYX", (2, 3, 4, 6), (6, 4, 1, 3, 2)),
+        ("TZCYX", (2, 5, 3, 4, 6), (6, 4, 5, 3, 2)),
+    ],
+)
+def test_tiff(tmp_path, axes, shape, sizes):
+    """Every number of an OME-TIFF is found at its place, whatever the order of its axes."""
+    array = numpy.arange(numpy.prod(shape), dtype="uint16").reshape(shape)
+    tifffile.imwrite(tmp_path / "x.ome.tif", array, metadata={"axes": axes})
+    stack = pixels.read(tmp_path / "x.ome.tif")
+    assert tuple(stack.sizes().values()) == sizes
+    assert stack.type == "uint16"
+    for place in numpy.ndindex(shape[:-2]):
+        at = dict(zip(axes, place, strict=False))
+        plane = stack.plane(at.get("Z", 0), at.get("C", 0), at.get("T", 0))
+        assert (plane == array[place]).all()
+
+
+def test_channels_of_ome_tiff():
+    """The names of channels are those of the file."""
+    assert pixels.read(DEMO / "two-channels.ome.tif").channels == ["Rings", "Waves"]
+
+
+def test_colour(tmp_path):
+    """A colour picture has three channels, red, green and blue."""
+    picture = numpy.zeros((4, 6, 3), "uint8")
+    picture[..., 1] = 200
+    Image.fromarray(picture).save(tmp_path / "x.png")
+    stack = pixels.read(tmp_path / "x.png")
+    assert stack.sizes()["sizeC"] == 3
+    shown = rendering.render(list(stack.array[0, :, 0]), rendering.default_channels(stack), rendering.COLOUR)
+    assert (shown == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x.jpg", "images of the format of x.jpg"),
+        ("x&sizeX=8&lutLength=3.fake", "lutLength"),
+        ("x&pixelType=bit.fake", "bit"),
+        ("x&sizeX=99999&sizeY=99999.fake", "more than"),
+    ],
+)
+def test_refused(tmp_path, name, words):
+    """What is not read is refused by name."""
+    (tmp_path / name).touch()
+    with pytest.raises(Unsupported, match=words):
+        pixels.read(tmp_path / name)
+
+
+def test_not_an_image(tmp_path):
+    """A file that is not what its name says is an error."""
+    (tmp_path / "x.png").write_text("no picture")
+    with pytest.raises(OSError, match="cannot identify"):
+        pixels.read(tmp_path / "x.png")
+
+
+def test_fake_planes_differ():
+    """Each plane of a computed image is another."""
+    array = pixels.fake("x&sizeX=32&sizeY=32&sizeZ=2&sizeC=2&sizeT=2.fake").array
+    planes = {array[place].tobytes() for place in numpy.ndindex(2, 2, 2)}
+    assert len(planes) == 8
+
+
+def channel(active=True, start=0, end=100, colour=(255, 0, 0)):
+    """Return how a channel is shown."""
+    return rendering.Channel(active, start, end, *colour)
+
+
+@pytest.mark.parametrize(
+    ("channels", "model", "wanted"),
+    [
+        ([channel()], rendering.COLOUR, (127, 0, 0)),
+        ([channel(end=50)], rendering.COLOUR, (255, 0, 0)),
+        ([channel(start=50)], rendering.COLOUR, (0, 0, 0)),
+        ([channel()], rendering.GREYSCALE, (127, 127, 127)),
+        ([channel(active=False), channel(colour=(0, 0, 255))], rendering.COLOUR, (0, 0, 127)),
+        ([channel(), channel(colour=(0, 255, 0))], rendering.COLOUR, (127, 127, 0)),
+        ([channel(), channel()], rendering.COLOUR, (255, 0, 0)),
+        ([channel(), channel(end=50)], rendering.GREYSCALE, (127, 127, 127)),
+    ],
+)
+def test_render(channels, model, wanted):
+    """A number of 50 is shown as windows, colours, activity and model say."""
+    planes = [numpy.full((2, 3), 50, "uint16")] * len(channels)
+    shown = rendering.render(planes, channels, model)
+    assert shown.shape == (2, 3, 3)
+    assert tuple(shown[0, 0]) == wanted
+
+
+def test_jpeg():
+    """A picture survives JPEG, the better the higher its quality."""
+    shown = rendering.render([numpy.arange(4096).reshape(64, 64)], [channel(end=4095)], rendering.COLOUR)
+    errors = []
+    for quality in (0.2, 0.95):
+        again = numpy.asarray(Image.open(io.BytesIO(rendering.jpeg(shown, quality))))
+        assert again.shape == shown.shape
+        errors.append(abs(again.astype(int) - shown).mean())
+    assert errors[1] < errors[0] < 8
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((512, 256), (96, 48)), ((10, 1000), (1, 96)), ((96, 96), (96, 96))])
+def test_fitting(size, wanted):
+    """A thumbnail keeps the image's shape, and is a pixel wide at least."""
+    assert rendering.fitting(*size, 96) == wanted
