@@ -11,7 +11,7 @@ import yaml
 from settings import SERVICES
 
 # What a project may have is left at OpenStack's own defaults, which are small (10 servers, 20 cores, 10 volumes).
-FLAVORS = {"small": (1, 1024, 10), "medium": (2, 4096, 20)}
+FLAVORS = {"m1.small": (1, 1024, 10), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40)}
 TYPES = {
     "placement": ("placement", ""),
     "glance": ("image", ""),
@@ -32,7 +32,7 @@ def accounts(clouds, cloud):
     roles = {
         name: identity.find_role(name) or identity.create_role(name=name) for name in ("admin", "service", "member")
     }
-    for entry, given in (("services", ("admin", "service")), ("user", ("member",))):
+    for entry, given in (("services", ("admin", "service")), ("openstack", ("member",))):
         account = clouds["clouds"][entry]["auth"]
         project = identity.create_project(name=account["project_name"], domain_id="default")
         user = identity.create_user(

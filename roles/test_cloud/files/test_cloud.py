@@ -9,7 +9,7 @@ The services are the real ones: keystone, placement, glance, neutron, cinder, no
 stand-ins of OpenStack's own: nova's fake driver (servers become ACTIVE, and are nothing), cinder's logging driver
 (volumes are records), neutron's agents (rows in a table). The services' namespace knows no way out of the range.
 
-Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and user.
+Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and openstack.
 """
 
 import concurrent.futures
@@ -169,7 +169,7 @@ class Cloud:
     def write_clouds(self):
         """Write clouds.yaml with new passwords; returns its entries (dict)."""
         entries = {}
-        for entry, user in (("admin", "admin"), ("services", "service"), ("user", "vitrine")):
+        for entry, user in (("admin", "admin"), ("services", "service"), ("openstack", "vitrine")):
             entries[entry] = {
                 "auth": {
                     "auth_url": f"http://{self.address}:5000/v3",
