@@ -194,6 +194,34 @@ def test_folders_are_removed_when_empty_only(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "answer", "words"),
+    [
+        ([], None, None),
+        (["--volumes"], None, "Say --yes"),
+        (["--volumes"], "yes", "nothing was removed"),
+        (["--volumes"], "cloudy", None),
+        (["--volumes", "--yes"], None, None),
+    ],
+)
+def test_data_in_a_cloud_go_only_when_somebody_means_it(example, arguments, answer, words):
+    """--volumes asks for the site's name, or for --yes."""
+    cloudy = dataclasses.replace(example, name="cloudy", provisioner="openstack")
+    options = destroy.parse(["cloudy", *arguments])
+    ask = None if answer is None else lambda question: answer
+    if words is None:
+        destroy.check_volumes(cloudy, options, ask)
+    else:
+        with pytest.raises(RefusedError, match=words):
+            destroy.check_volumes(cloudy, options, ask)
+
+
+def test_only_a_cloud_has_volumes_to_keep(example):
+    """--volumes is refused elsewhere."""
+    with pytest.raises(RefusedError, match="OpenStack"):
+        destroy.check_volumes(example, destroy.parse(["example", "--volumes", "--yes"]))
+
+
+@pytest.mark.parametrize(
     ("script", "parser"), [("deploy", deploy.parse), ("destroy", destroy.parse), ("test", checks.parse)]
 )
 def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -13,30 +14,61 @@ from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, find_inven
 
 
 def parse(arguments):
-    """Parse the command line (list of str); returns an argparse.Namespace with inventory, keep_secrets and caches."""
+    """Parse the command line (list of str); returns an argparse.Namespace, an attribute an option of scripts/destroy."""
     parser = argparse.ArgumentParser(
         "scripts/destroy",
-        usage="scripts/destroy INVENTORY [--keep-secrets] [--caches]   (--help says more)",
+        usage="scripts/destroy INVENTORY [--volumes [--yes]] [--keep-secrets] [--caches]   (--help says more)",
         add_help=False,
         allow_abbrev=False,
     )
     parser.add_argument("inventory")
+    parser.add_argument("--volumes", action="store_true")
+    parser.add_argument("--yes", action="store_true")
     parser.add_argument("--keep-secrets", action="store_true")
     parser.add_argument("--caches", action="store_true")
     return parser.parse_args(arguments)
 
 
-def take_down(site, descriptor):
+def check_volumes(site, options, ask=None):
+    """Make sure that whoever asks for the removal of a cloud's data volumes means it.
+
+    Args:
+        site: Site.
+        options: argparse.Namespace, as from parse.
+        ask: function from a question (str) to the answer (str), or None where nobody can be asked.
+
+    Raises:
+        RefusedError: They do not, or nobody can be asked.
+    """
+    if not options.volumes:
+        return
+    if site.provisioner != "openstack":
+        raise RefusedError("--volumes is for sites on an OpenStack: elsewhere there are no volumes that would be kept.")
+    if options.yes:
+        return
+    if ask is None:
+        raise RefusedError(
+            f"--volumes removes the data of {site.name} for good, and nobody can be asked here. Say --yes as well."
+        )
+    if ask(f"The volumes of {site.name} go with all their data. Type the site's name: ").strip() != site.name:
+        raise RefusedError("That is not the site's name; nothing was removed.")
+
+
+def take_down(site, options, descriptor):
     """Run the provider's own taking-down, and end what it leaves.
 
     Args:
         site: Site.
+        options: argparse.Namespace, as from parse.
         descriptor: int, the lock that the run shall hold.
 
     Returns:
         ansible-playbook's exit status (int).
     """
-    code = processes.run(["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"], [descriptor])
+    command = ["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"]
+    if site.provisioner == "openstack":
+        command += ["--extra-vars", json.dumps({"provision_openstack_destroy_volumes": options.volumes})]
+    code = processes.run(command, [descriptor])
     if site.provisioner == "local":
         local.end_connections(site)
     return code
@@ -76,6 +108,7 @@ def main(arguments):
             site = load_site([find_inventory(options.inventory)])
             if site.provisioner == "local" and os.geteuid() != 0:
                 raise RefusedError(f"The hosts of {site.name} are root's containers: run this as root, or with sudo.")
+        check_volumes(site, options, screen.console.input if sys.stdin.isatty() else None)
         with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
             return destroy(site, options, descriptor)
     except RefusedError as problem:
@@ -100,15 +133,18 @@ def destroy(site, options, descriptor):
     found = local.remains(site) if site.provisioner == "local" else ["servers"]
     clock = time.monotonic()
     if found:
-        code = take_down(site, descriptor)
+        code = take_down(site, options, descriptor)
         screen.show_phase(f"destroy {site.name}", "failed" if code else "done", time.monotonic() - clock)
         if code:
             return code
     else:
         screen.console.print(f"    There was nothing of the site {site.name} on this machine.")
-    if site.provisioner == "local":
+    if site.provisioner == "openstack" and not options.volumes:
+        screen.console.print("    The data volumes are kept, and the passwords with them; --volumes removes the volumes.")
+    if site.provisioner == "local" or options.volumes:
         if not options.keep_secrets and remove_secrets(site):
             screen.console.print("    The generated passwords are removed too.")
+    if site.provisioner == "local":
         if options.caches:
             with screen.phase("caches"):
                 remove_caches(site)
