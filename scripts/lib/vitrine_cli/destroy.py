@@ -14,7 +14,7 @@ from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, find_inven
 
 
 def parse(arguments):
-    """Parse the command line (list of str); returns an argparse.Namespace, an attribute an option of scripts/destroy."""
+    """Parse the command line (list of str); returns an argparse.Namespace with an attribute for each option."""
     parser = argparse.ArgumentParser(
         "scripts/destroy",
         usage="scripts/destroy INVENTORY [--volumes [--yes]] [--keep-secrets] [--caches]   (--help says more)",
@@ -140,10 +140,9 @@ def destroy(site, options, descriptor):
     else:
         screen.console.print(f"    There was nothing of the site {site.name} on this machine.")
     if site.provisioner == "openstack" and not options.volumes:
-        screen.console.print("    The data volumes are kept, and the passwords with them; --volumes removes the volumes.")
-    if site.provisioner == "local" or options.volumes:
-        if not options.keep_secrets and remove_secrets(site):
-            screen.console.print("    The generated passwords are removed too.")
+        screen.console.print("    The data volumes are kept, and the passwords with them; --volumes removes both.")
+    if (site.provisioner == "local" or options.volumes) and not options.keep_secrets and remove_secrets(site):
+        screen.console.print("    The generated passwords are removed too.")
     if site.provisioner == "local":
         if options.caches:
             with screen.phase("caches"):
