@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes what they need on this machine, and says what it is doing.
 #
-#   need SET...      Debian packages: controller, containers, browser; installs what is missing, or says what to install
+#   need SET...      Debian packages: controller, containers, cloud, browser; installs what is missing, or says what to install
 #   virtualenv       .vitrine/venv with exactly what requirements.lock says, made anew when that file has changed
 #   run_module NAME  goes on in scripts/lib/vitrine_cli/NAME.py
 #
@@ -18,6 +18,8 @@ declare -A packages=(
     [containers]="podman=podman crun=crun /usr/lib/podman/netavark=netavark /usr/lib/podman/aardvark-dns=aardvark-dns
         iptables=iptables ip=iproute2 mmdebstrap=mmdebstrap mke2fs=e2fsprogs debugfs=e2fsprogs ssh-keygen=openssh-client
         /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring"
+    # PostgreSQL for the OpenStack of the tests.
+    [cloud]="pg_createcluster=postgresql ip=iproute2 nsenter=util-linux"
     [browser]="chromium|google-chrome|chromium-browser=chromium chromedriver=chromium-driver"
 )
 

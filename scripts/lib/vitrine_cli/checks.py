@@ -25,7 +25,7 @@ LINTERS = {
     "ruff-format": ["ruff", "format", "--no-cache", "--check"],
 }
 # What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
-PACKAGES = ("containers", "browser")
+PACKAGES = ("containers", "cloud", "browser")
 LINES_SHOWN = 60
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
