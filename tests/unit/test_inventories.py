@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ansible.template import Templar
 
-from vitrine_cli.site import PROJECT, TEST_INVENTORIES, known_inventories, load_site, read_inventory
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, known_inventories, load_site, read_inventory
 
 SETTINGS = PROJECT / "group_vars" / "all"
 
@@ -33,10 +33,17 @@ def layers():
     return yaml.safe_load((SETTINGS / "site.yml").read_text())["layers"]
 
 
+def written(name):
+    """Return the files of an inventory (str) but those that would ask a cloud, as sources (list of str)."""
+    folder = PROJECT / "inventories" / name
+    files = [path for path in sorted(folder.glob("*.yml")) if "plugin" not in yaml.safe_load(path.read_text())]
+    return [str(path.relative_to(PROJECT)) for path in files]
+
+
 @pytest.mark.parametrize("name", known_inventories())
 def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
     """Each inventory links to groups.yml, and its groups are those that the plays know."""
-    inventory, _, _ = read_inventory([f"inventories/{name}"])
+    inventory, _, _ = read_inventory(written(name))
     assert model <= set(inventory.groups)
     assert (PROJECT / "inventories" / name / "groups.yml").resolve() == PROJECT / "groups.yml"
 
@@ -44,10 +51,36 @@ def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
 @pytest.mark.parametrize("name", known_inventories())
 def test_an_inventory_makes_a_site(name):
     """What the scripts need to know is there."""
-    site = load_site([f"inventories/{name}"])
+    site = load_site(written(name))
     assert site.name
     assert site.layers
     assert site.provisioner
+
+
+def test_the_servers_that_a_cloud_is_asked_for():
+    """They follow from groups and host variables; before there are any servers, a host has no volumes to check."""
+    inventory, manager, loader = read_inventory(written("openstack"))
+    from ansible.vars.hostvars import HostVars
+
+    def value(host, name):
+        values = manager.get_vars(host=inventory.get_host(host)) | {"hostvars": HostVars(inventory, manager, loader)}
+        return Templar(loader=loader, variables=values).template(values[name])
+
+    servers = {each["name"]: each for each in value("proxy01", "provision_openstack_servers")}
+    assert servers["omero01"]["groups"] == ["hosts", "omero", "omero_readwrite", "web"]
+    assert servers["omero01"]["volumes"] == [{"name": "omero", "size": 500}]
+    assert [name for name, each in servers.items() if each["floating_ip"]] == ["proxy01"]
+    assert value("omero01", "data_volumes") == []
+    assert "ProxyCommand" in value("omero01", "ansible_ssh_common_args")
+    assert "ProxyCommand" not in value("proxy01", "ansible_ssh_common_args")
+
+
+def test_a_cloud_that_cannot_be_asked(monkeypatch, tmp_path):
+    """Without its entry in clouds.yaml the inventory is refused, with where to look."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    (tmp_path / "clouds.yaml").write_text("clouds: {}")
+    with pytest.raises(RefusedError, match=r"clouds[.]yaml"):
+        load_site(["inventories/openstack"])
 
 
 def test_generated_passwords_are_not_hosts(tmp_path):

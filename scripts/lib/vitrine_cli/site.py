@@ -150,7 +150,11 @@ def load_site(sources):
             volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), value("site_name")),
         )
     except AnsibleError as problem:
-        raise RefusedError(f"The inventory {' + '.join(sources)} cannot be read: {problem}") from problem
+        cloud = " It asks a cloud: see what is said above, and your clouds.yaml (docs/openstack.md)."
+        asks = "openstack.yml" in str(problem)
+        raise RefusedError(
+            f"The inventory {' + '.join(sources)} cannot be read: {problem}.{cloud if asks else ''}"
+        ) from problem
 
 
 def layers_below(site, layer, project=PROJECT):
