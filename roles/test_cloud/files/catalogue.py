@@ -10,7 +10,11 @@ import openstack
 import yaml
 from settings import SERVICES
 
-# What a project may have is left at OpenStack's own defaults, which are small (10 servers, 20 cores, 10 volumes).
+# What a project may have beyond OpenStack's own defaults, so that two sites have room: else it would be 10 servers, 20 cores,
+# 50 GiB of memory, 10 volumes and 10 security groups.
+COMPUTE_QUOTA = {"instances": 30, "cores": 60, "ram": 100_000}
+VOLUME_QUOTA = {"volumes": 30}
+NETWORK_QUOTA = {"security_groups": 30}
 FLAVORS = {"m1.small": (1, 1024, 10), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40)}
 TYPES = {
     "placement": ("placement", ""),
@@ -71,6 +75,10 @@ def offers(cloud, network):
         name="public", network_id=external.id, ip_version=4, cidr=network, is_dhcp_enabled=False
     )
     cloud.block_storage.create_type(name="standard")
+    project = cloud.identity.find_project("vitrine").id
+    cloud.set_compute_quotas(project, **COMPUTE_QUOTA)
+    cloud.set_volume_quotas(project, **VOLUME_QUOTA)
+    cloud.set_network_quotas(project, security_groups=NETWORK_QUOTA["security_groups"])
 
 
 def main(what, path, network):
