@@ -10,7 +10,7 @@ import openstack
 import yaml
 from settings import SERVICES
 
-# What a project may have beyond OpenStack's own defaults, so that two sites have room: else it would be 10 servers, 20 cores,
+# What a project may have, so that two sites have room: by default it would be 10 servers, 20 cores,
 # 50 GiB of memory, 10 volumes and 10 security groups.
 COMPUTE_QUOTA = {"instances": 30, "cores": 60, "ram": 100_000}
 VOLUME_QUOTA = {"volumes": 30}
