@@ -119,6 +119,9 @@ class Cloud:
             run("ip", "netns", "delete", self.name)
         if self.top.exists():
             shutil.rmtree(self.top)
+        # The site's folder, unless something else is in it.
+        with contextlib.suppress(OSError):
+            self.top.parent.rmdir()
         return there or has_network
 
     def is_up(self, services):
