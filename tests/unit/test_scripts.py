@@ -215,6 +215,15 @@ def test_data_in_a_cloud_go_only_when_somebody_means_it(example, arguments, answ
             destroy.check_volumes(cloudy, options, ask)
 
 
+def test_connections_to_hosts_of_another_checkout_are_left_alone(example, monkeypatch):
+    """Only hosts that are gone lose their connections."""
+    listed = []
+    monkeypatch.setattr(local, "containers", lambda site: ["unit-host"])
+    monkeypatch.setattr(local.subprocess, "run", lambda *arguments, **more: listed.append(arguments))
+    local.end_connections(example)
+    assert not listed
+
+
 def test_only_a_cloud_has_volumes_to_keep(example):
     """--volumes is refused elsewhere."""
     with pytest.raises(RefusedError, match="OpenStack"):

@@ -53,9 +53,13 @@ def remains(site):
 def end_connections(site):
     """End the SSH connections to hosts that are gone; ssh would keep them open for two minutes more.
 
+    Hosts that are there still are another checkout's, which may be at work on them.
+
     Args:
         site: Site.
     """
+    if containers(site):
+        return
     for address in site.addresses:
         listing = subprocess.run(
             ["ss", "--no-header", "--tcp", "--numeric", "--processes", "dst", address],
