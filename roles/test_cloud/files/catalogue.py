@@ -1,4 +1,4 @@
-"""Fills an empty cloud: catalogue.py accounts|offers CLOUDS_YAML RANGE.
+"""Fills an empty cloud: catalogue.py accounts|offers CLOUDS_YAML RANGE [IMAGE].
 
 `accounts` (and endpoints) needs keystone alone, `offers` (flavors, image, external network, volume type) all services.
 """
@@ -57,17 +57,20 @@ def accounts(clouds, cloud):
             )
 
 
-def offers(cloud, network):
+def offers(cloud, network, image):
     """Make what a cloud offers to its users.
 
     Args:
         cloud: openstack.connection.Connection of the administrator.
         network: str, the external network's range.
+        image: str, Podman's image that servers boot, which glance's image names; empty for servers that do not.
     """
     for name, (cores, memory, disk) in FLAVORS.items():
         cloud.compute.create_flavor(name=name, vcpus=cores, ram=memory, disk=disk)
+    # What boots is not what glance has, but what the property names.
+    named = {"container_image": image} if image else {}
     cloud.image.create_image(
-        name="debian-12", data=b"\0" * 2**20, disk_format="raw", container_format="bare", visibility="public"
+        name="debian-12", data=b"\0" * 2**20, disk_format="raw", container_format="bare", visibility="public", **named
     )
     external = cloud.network.create_network(
         name="public", is_router_external=True, provider_network_type="flat", provider_physical_network="physnet1"
@@ -82,12 +85,12 @@ def offers(cloud, network):
     cloud.set_network_quotas(project, security_groups=NETWORK_QUOTA["security_groups"])
 
 
-def main(what, path, network):
+def main(what, path, network, image=""):
     """Do what is asked, as the administrator of clouds.yaml (path)."""
     with pathlib.Path(path).open() as file:
         clouds = yaml.safe_load(file)
     cloud = openstack.connect(**clouds["clouds"]["admin"]["auth"], region_name="RegionOne", identity_interface="public")
-    accounts(clouds, cloud) if what == "accounts" else offers(cloud, network)
+    accounts(clouds, cloud) if what == "accounts" else offers(cloud, network, image)
 
 
 if __name__ == "__main__":

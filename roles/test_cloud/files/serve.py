@@ -1,10 +1,12 @@
 """Serves one of the test cloud's OpenStack projects in this process: serve.py PROJECT TOP VENV ADDRESS.
 
 Its API, and for nova and cinder also the services behind it: the messages between them are in this process' memory.
+PROJECT may also be `router`, which has no API.
 """
 
 import importlib
 import os
+import pathlib
 import sys
 
 from settings import HOSTS, SERVICES
@@ -12,12 +14,15 @@ from settings import HOSTS, SERVICES
 
 def nova():
     """Start conductor, scheduler and compute hosts of nova; returns what must be kept alive."""
+    import nova.virt
     import os_vif
     from nova import service
     from nova.compute import rpcapi as compute
     from nova.conductor import rpcapi as conductor
     from nova.scheduler import rpcapi as scheduler
 
+    # nova loads drivers from there alone: servers.py is one.
+    nova.virt.__path__.append(str(pathlib.Path(__file__).parent))
     os_vif.initialize()
     wanted = [("nova-conductor", conductor.RPC_TOPIC, None, {}), ("nova-scheduler", scheduler.RPC_TOPIC, None, {})]
     wanted += [("nova-compute", compute.RPC_TOPIC, host, {"topic_alt": compute.RPC_TOPIC_ALT}) for host in HOSTS]
@@ -29,13 +34,13 @@ def cinder():
     from cinder import service
     from oslo_config import cfg
 
-    cfg.CONF.register_opt(cfg.StrOpt("backend_host"), group="logging")
+    cfg.CONF.register_opt(cfg.StrOpt("backend_host"), group="files")
     return [
         started(service.Service.create(binary="cinder-scheduler")),
         started(
             service.Service.create(
-                host=f"{HOSTS[0]}@logging",
-                service_name="logging",
+                host=f"{HOSTS[0]}@files",
+                service_name="files",
                 binary="cinder-volume",
                 coordination=False,
                 cluster=None,
@@ -52,6 +57,10 @@ def started(service):
 
 def main(project, top, venv, address):
     """Serve a project (str) of the cloud in the folder top (str) with the settings there on address (str), for good."""
+    if project == "router":
+        import router
+
+        router.main(top, address.removesuffix(".0.2"))
     etc = f"{top}/etc/{project}"
     config = {"glance": "glance-api"}.get(project, project)
     sys.argv = [project]

@@ -21,7 +21,7 @@ def database(top, name):
     return f"postgresql+psycopg2://postgres@/{name}?host={top}/database/socket"
 
 
-def write(top, venv, address, password):
+def write(top, venv, address, password, image):
     """Write every service's settings below etc/.
 
     Args:
@@ -29,6 +29,7 @@ def write(top, venv, address, password):
         venv: pathlib.Path, the virtual environment with the services.
         address: str, IPv4 address that the services listen on.
         password: str, of the services' own account.
+        image: str, Podman's image that servers boot; empty for servers that do not.
     """
     account = {
         "auth_type": "password",
@@ -98,7 +99,7 @@ def write(top, venv, address, password):
             | {
                 "log_file": f"{top}/log/nova.log",
                 "state_path": f"{top}/state/nova",
-                "compute_driver": "fake.FakeDriver",
+                "compute_driver": "servers.Driver" if image else "fake.FakeDriver",
                 # No agent ever reports a port as plugged.
                 "vif_plugging_is_fatal": "false",
                 "vif_plugging_timeout": "0",
@@ -159,17 +160,14 @@ def write(top, venv, address, password):
             | {
                 "log_file": f"{top}/log/cinder.log",
                 "auth_strategy": "keystone",
-                "enabled_backends": "logging",
+                "enabled_backends": "files",
                 "scheduler_driver_init_wait_time": "1",
                 "state_path": f"{top}/state/cinder",
                 "api_paste_config": f"{venv}/etc/cinder/api-paste.ini",
                 "resource_query_filters_file": f"{venv}/etc/cinder/resource_filters.json",
             },
-            # Cinder's own stand-in for a storage: it keeps the records, and no bytes.
-            "logging": {
-                "volume_driver": "cinder.tests.fake_driver.FakeLoggingVolumeDriver",
-                "volume_backend_name": "logging",
-            },
+            # A stand-in for a storage: volumes are sparse files.
+            "files": {"volume_driver": "volumes.Driver", "volume_backend_name": "files"},
             "coordination": {"backend_url": f"file://{top}/state/cinder"},
             "database": {"connection": database(top, "cinder")},
             "keystone_authtoken": token,

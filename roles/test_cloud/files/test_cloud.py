@@ -1,13 +1,15 @@
-"""Starts and stops an OpenStack for tests: test_cloud.py start|stop NAME TOP RANGE [VENV].
+"""Starts and stops an OpenStack for tests: test_cloud.py start|stop NAME TOP RANGE [VENV [IMAGE]].
 
   NAME   of its network namespace
   TOP    folder of the cloud, all of which `stop` removes; must not exist, or be one that `start` made
   RANGE  first two numbers of the private /16 that it uses and is routed to, such as 10.214
   VENV   virtual environment with requirements.txt (start)
+  IMAGE  Podman's image that servers boot (start); without it they become ACTIVE, and are nothing
 
 The services are the real ones: keystone, placement, glance, neutron, cinder, nova, over PostgreSQL. Behind them are
-stand-ins of OpenStack's own: nova's fake driver (servers become ACTIVE, and are nothing), cinder's logging driver
-(volumes are records), neutron's agents (rows in a table). The services' namespace knows no way out of the range.
+stand-ins: nova's own fake driver, or one that boots containers (servers.py), volumes that are files (volumes.py),
+neutron's agents (rows in a table, and with an image router.py). The services know no way out of the range; servers that
+boot have one, through this machine, as its own containers do.
 
 Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and openstack.
 """
@@ -26,6 +28,9 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+PODMAN = HERE.parents[2] / "scripts/podman"
+# A server's container.
+CONTAINER = "{cloud}-{server}"
 # Seconds.
 START_LIMIT = 120
 STOP_LIMIT = 10
@@ -51,13 +56,15 @@ class Cloud:
         # Names of interfaces have 15 characters at most.
         self.link = f"v{name[-12:]}"
         self.mark = top / "test-cloud"
+        self.image = top / "server-image"
         self.processes = {}
 
-    def start(self, venv):
+    def start(self, venv, image=""):
         """Bring it up; returns False when it is up already.
 
         Args:
             venv: pathlib.Path, virtual environment with the services.
+            image: str, Podman's image that servers boot; empty for servers that do not.
 
         Raises:
             FailedError: It does not come up; what was there of it stays for a look, and stop removes it.
@@ -65,19 +72,25 @@ class Cloud:
         import settings
 
         if self.is_up(settings.SERVICES):
+            if (there := self.image.read_text()) != image:
+                raise FailedError(f"{self.name} is up with image '{there}', and wanted is '{image}': stop it first.")
             return False
         # What an interrupted start has left.
         self.stop()
-        for folder in ("etc", "log", "database", "images/tasks", "images/staging", "lock", "state/cinder"):
+        own = ("etc", "log", "images", "lock", "state", "volumes", "servers")
+        for folder in (*own, "database", "images/tasks", "images/staging", "state/cinder"):
             (self.top / folder).mkdir(parents=True, exist_ok=True)
         self.top.chmod(0o711)
-        for folder in ("etc", "log", "images", "lock", "state"):
+        for folder in own:
             (self.top / folder).chmod(0o700)
         self.mark.write_text(self.name)
+        self.image.write_text(image)
         self.make_network()
+        if image:
+            self.open_way_out()
         self.make_database(settings.DATABASES)
         clouds = self.write_clouds()
-        settings.write(self.top, venv, self.address, clouds["services"]["auth"]["password"])
+        settings.write(self.top, venv, self.address, clouds["services"]["auth"]["password"], image)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             fillers = (self.fill_keystone, self.fill_nova, self.fill_neutron, self.fill_others)
             for done in [pool.submit(filler, venv / "bin", clouds) for filler in fillers]:
@@ -91,6 +104,8 @@ class Cloud:
         for project in settings.SERVICES:
             if project not in first:
                 self.serve(venv, project)
+        if image:
+            self.serve(venv, "router")
         for project, port in settings.SERVICES.items():
             self.wait_for(project, port)
         self.find_hosts(venv / "bin", settings.HOSTS)
@@ -110,7 +125,10 @@ class Cloud:
         has_network = pathlib.Path("/run/netns", self.name).exists()
         if has_network:
             self.end_services()
-        if (self.top / "database/data/postmaster.pid").exists():
+        if self.image.exists() and self.image.read_text():
+            self.end_servers()
+        # After a reboot of this machine the file is there, and the server is not.
+        if (self.top / "database/data/postmaster.pid").exists() and self.postgres_runs():
             self.postgres("pg_ctl", "stop", "--pgdata", self.top / "database/data", "--mode", "immediate")
         # The link first: that of a deleted namespace goes by itself, some time later.
         if pathlib.Path("/sys/class/net", self.link).exists():
@@ -145,6 +163,39 @@ class Cloud:
         run(*inside, "route", "add", "unreachable", f"{self.network}.0.0/16")
         run("ip", "route", "add", f"{self.network}.0.0/16", "via", self.address)
 
+    def open_way_out(self):
+        """Let servers reach what this machine reaches; what comes from the services' own address is not let through."""
+        pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        for table, chain, *rule in self.way_out():
+            run("iptables", "--wait", "--table", table, "--insert", chain, *rule)
+        run("ip", "-n", self.name, "route", "add", "default", "via", f"{self.network}.0.1")
+
+    def close_way_out(self):
+        """Take back what `open_way_out` set on this machine, as far as it is there."""
+        for table, chain, *rule in self.way_out():
+            with contextlib.suppress(FailedError):
+                run("iptables", "--wait", "--table", table, "--delete", chain, *rule)
+
+    def way_out(self):
+        """Rules of this machine's firewall (tuples of table, chain, words): servers come from the external range."""
+        outside = f"{self.network}.1.0/24"
+        return (
+            ("nat", "POSTROUTING", "-s", outside, "!", "-d", f"{self.network}.0.0/16", "-j", "MASQUERADE"),
+            ("filter", "FORWARD", "-i", self.link, "-s", outside, "-j", "ACCEPT"),
+            ("filter", "FORWARD", "-o", self.link, "-d", outside, "-j", "ACCEPT"),
+        )
+
+    def end_servers(self):
+        """Remove every server, the volumes' devices, and the way out."""
+        label = f"label=vitrine-cloud={self.name}"
+        if left := podman("ps", "--all", "--quiet", "--filter", label).split():
+            podman("rm", "--force", "--time", 0, *left)
+        for line in run("losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE").splitlines():
+            device, _, file = line.partition(" ")
+            if file.startswith(f"{self.top}/volumes/"):
+                run("losetup", "--detach", device)
+        self.close_way_out()
+
     def make_database(self, names):
         """Start a PostgreSQL of its own, which listens on a socket alone, with databases (names: tuple of str)."""
         folder = self.top / "database"
@@ -168,6 +219,14 @@ class Cloud:
             raise FailedError(f"{program} is missing on this machine: apt-get install postgresql")
         as_user = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups")
         return run(*as_user, found[-1], *arguments, folder="/", env={"LC_ALL": "C.UTF-8"})
+
+    def postgres_runs(self):
+        """Tell whether the cloud's PostgreSQL runs."""
+        try:
+            self.postgres("pg_ctl", "status", "--pgdata", self.top / "database/data")
+        except FailedError:
+            return False
+        return True
 
     def write_clouds(self):
         """Write clouds.yaml with new passwords; returns its entries (dict)."""
@@ -226,7 +285,8 @@ class Cloud:
 
     def fill(self, venv, what):
         """Have catalogue.py make accounts or offers (what)."""
-        run(venv / "bin/python", HERE / "catalogue.py", what, self.top / "clouds.yaml", f"{self.network}.1.0/24")
+        image = self.image.read_text()
+        run(venv / "bin/python", HERE / "catalogue.py", what, self.top / "clouds.yaml", f"{self.network}.1.0/24", image)
 
     def serve(self, venv, project):
         """Start a project (str) in the namespace."""
@@ -239,7 +299,7 @@ class Cloud:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=self.top,
-                env=environment(),
+                env=environment() | {"TEST_CLOUD_TOP": str(self.top)},
             )
 
     def wait_for(self, project, port):
@@ -291,13 +351,19 @@ def environment():
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "no_proxy": "*"}
 
 
-def run(*command, env=None, folder=None):
+def podman(*arguments):
+    """Run Podman (arguments: list of str or path); returns what it printed."""
+    return run(PODMAN, *arguments, env={"HOME": "/root"})
+
+
+def run(*command, env=None, folder=None, stdin=None):
     """Run a program.
 
     Args:
         command: list of str or path.
         env: dict, further environment.
         folder: str, where it runs.
+        stdin: str, what it is given to read.
 
     Returns:
         str, what it printed.
@@ -307,7 +373,7 @@ def run(*command, env=None, folder=None):
     """
     done = subprocess.run(
         [str(each) for each in command],
-        stdin=subprocess.DEVNULL,
+        input=stdin or "",
         capture_output=True,
         text=True,
         cwd=folder,
@@ -320,12 +386,12 @@ def run(*command, env=None, folder=None):
 
 def main(arguments):
     """Carry out a request (arguments: list of str, the command line)."""
-    if len(arguments) not in (4, 5) or arguments[0] not in ("start", "stop"):
+    if len(arguments) not in (4, 5, 6) or arguments[0] not in ("start", "stop"):
         sys.exit(__doc__)
-    action, name, top, network, *venv = arguments
+    action, name, top, network, *further = arguments
     cloud = Cloud(name, pathlib.Path(top), network)
     try:
-        changed = cloud.start(pathlib.Path(*venv)) if action == "start" else cloud.stop()
+        changed = cloud.start(pathlib.Path(further[0]), *further[1:]) if action == "start" else cloud.stop()
     except FailedError as problem:
         sys.exit(str(problem))
     print(json.dumps({"changed": changed}))

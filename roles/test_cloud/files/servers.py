@@ -1,0 +1,304 @@
+"""Nova's compute driver for servers that boot: each is a container of the kind of the project's own hosts.
+
+What it stands in for is KVM with cloud-init: the image that glance's image names (property container_image), the port's
+address and MAC, the key pair's key for the user debian, the server's name, volumes as /dev/disk/by-id/virtio-*.
+Whatever is not here (resize, snapshot, pause, rescue, ports that come later) raises NotImplementedError, which is
+nova's way to say so.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import stat
+import threading
+import uuid
+
+from nova import exception
+from nova.compute import power_state
+from nova.objects import fields
+from nova.virt import driver, hardware
+from test_cloud import CONTAINER, FailedError, podman, run
+
+TOP = pathlib.Path(os.environ["TEST_CLOUD_TOP"])
+# The same as provision_local_capabilities.
+CAPABILITIES = "NET_ADMIN,SYS_ADMIN,DAC_READ_SEARCH"
+LOOP_MAJOR = 7
+# In a container systemd passes over fstab's devices.
+MOUNT = "[Service]\nExecStartPost=/bin/mount --all\n"
+# What a host says that it has: room for any site, for a quota or a flavor is what a test runs into.
+OFFER = {"VCPU": 100, "MEMORY_MB": 400000, "DISK_GB": 100000}
+ONE_BRIDGE_AT_A_TIME = threading.Lock()
+
+
+class Driver(driver.ComputeDriver):
+    """One compute host."""
+
+    capabilities = driver.ComputeDriver.capabilities | {"supports_image_type_raw": True}
+
+    def init_host(self, host):
+        """Take the host's name (str)."""
+        self.host = host
+
+    def get_available_nodes(self, refresh=False):
+        """Return the nodes' names: the host is its only one."""
+        return [self.host]
+
+    def get_nodenames_by_uuid(self, refresh=False):
+        """Return the nodes' names (dict) by the ids that they keep."""
+        return {str(uuid.uuid5(uuid.NAMESPACE_DNS, self.host)): self.host}
+
+    def get_available_resource(self, nodename):
+        """Return what a node has, for nova's own list of hosts."""
+        kind = (fields.Architecture.X86_64, fields.HVType.LXC, fields.VMMode.EXE)
+        return {
+            "uuid": next(iter(self.get_nodenames_by_uuid())),
+            "hypervisor_type": "container",
+            "hypervisor_version": 1,
+            "hypervisor_hostname": nodename,
+            "vcpus": OFFER["VCPU"],
+            "memory_mb": OFFER["MEMORY_MB"],
+            "local_gb": OFFER["DISK_GB"],
+            "vcpus_used": 0,
+            "memory_mb_used": 0,
+            "local_gb_used": 0,
+            "cpu_info": "{}",
+            "supported_instances": [kind],
+            "numa_topology": None,
+        }
+
+    def update_provider_tree(self, provider_tree, nodename, allocations=None):
+        """Tell placement what a node has."""
+        provider_tree.update_inventory(
+            nodename,
+            {
+                kind: {
+                    "total": total,
+                    "min_unit": 1,
+                    "max_unit": total,
+                    "step_size": 1,
+                    "allocation_ratio": 1.0,
+                    "reserved": 0,
+                }
+                for kind, total in OFFER.items()
+            },
+        )
+
+    def list_instance_uuids(self):
+        """Return the ids of this host's servers."""
+        names = podman("ps", "--all", "--filter", f"label=vitrine-cloud-host={self.host}", "--format", "{{.Names}}")
+        return [name[-36:] for name in names.split() if name == container(name[-36:])]
+
+    def get_num_instances(self):
+        """Return how many servers this host has."""
+        return len(self.list_instance_uuids())
+
+    def get_info(self, instance, use_cache=True):
+        """Return whether a server runs."""
+        # `ps` finds nothing where `inspect` fails.
+        named = f"name=^{container(instance.uuid)}$"
+        found = json.loads(podman("ps", "--all", "--filter", named, "--format", "json"))
+        if not found:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        # Nova ends, ten minutes later, what it takes to have shut itself down.
+        runs = found[0]["State"] == "running"
+        return hardware.InstanceInfo(state=power_state.RUNNING if runs else power_state.SHUTDOWN)
+
+    def spawn(
+        self, context, instance, image_meta, injected_files, admin_password, allocations,
+        network_info=None, block_device_info=None, power_on=True, accel_info=None,
+    ):  # fmt: skip
+        """Make a server and boot it.
+
+        Raises:
+            InstanceDeployFailure: It wants something that a container here cannot have.
+        """
+        image = instance.system_metadata.get("image_container_image")
+        for wrong, problem in (
+            (not image, "its image has no property container_image (and a server does not boot from a volume here)"),
+            (instance.user_data, "it has user data, and there is no cloud-init to read them"),
+            (instance.config_drive, "it wants a config drive, and there is no cloud-init to read it"),
+            (injected_files, "it wants files injected"),
+        ):
+            if wrong:
+                raise exception.InstanceDeployFailure(reason=f"{instance.hostname}: {problem}.")
+        folder = TOP / "servers" / instance.uuid
+        for each in ("by-id", "by-label"):
+            (folder / "disk" / each).mkdir(parents=True)
+        keys = folder / "authorized_keys"
+        keys.write_text(f"{instance.key_data or ''}\n")
+        (folder / "resolv.conf").write_text(resolver(network_info))
+        (folder / "mount.conf").write_text(MOUNT)
+        podman(
+            "create",
+            "--name", container(instance.uuid),
+            "--hostname", instance.hostname,
+            "--label", f"vitrine-cloud={cloud_name()}",
+            "--label", f"vitrine-cloud-host={self.host}",
+            # Ports are plugged into it when it runs.
+            "--network", "none",
+            "--no-hosts",
+            "--systemd", "always",
+            "--tty",
+            "--cap-add", CAPABILITIES,
+            # A volume may come at any time.
+            "--device-cgroup-rule", f"b {LOOP_MAJOR}:* rw",
+            "--volume", f"{folder}/disk:/dev/disk:dev",
+            # Where mount looks a label up.
+            "--security-opt", "unmask=/sys/dev/block",
+            "--volume", f"{keys}:/home/debian/.ssh/authorized_keys:ro",
+            "--volume", f"{folder}/resolv.conf:/etc/resolv.conf",
+            "--volume", f"{folder}/mount.conf:/etc/systemd/system/systemd-remount-fs.service.d/volumes.conf:ro",
+            image,
+            "/sbin/init",
+        )  # fmt: skip
+        for disk in driver.block_device_info_get_mapping(block_device_info):
+            self.attach_volume(context, disk["connection_info"], instance, disk["mount_device"])
+        if power_on:
+            self.power_on(context, instance, network_info)
+
+    def power_on(self, context, instance, network_info, block_device_info=None, accel_info=None, share_info=None):
+        """Boot a server: its container, its ports."""
+        name_labels(TOP / "servers" / instance.uuid / "disk")
+        podman("start", container(instance.uuid))
+        process = podman("container", "inspect", "--format", "{{.State.Pid}}", container(instance.uuid)).strip()
+        run("nsenter", "--target", process, "--net", "ip", "link", "set", "lo", "up")
+        for number, vif in enumerate(network_info or []):
+            plug(vif, process, number)
+
+    def power_off(self, instance, timeout=0, retry_interval=0):
+        """Shut a server down, at the latest after timeout (int, s). Its ports go with it."""
+        podman("stop", "--time", timeout, container(instance.uuid))
+
+    def reboot(
+        self, context, instance, network_info, reboot_type, block_device_info=None, bad_volumes_callback=None,
+        accel_info=None, share_info=None,
+    ):  # fmt: skip
+        """Shut a server down (SOFT) or pull its plug (HARD), and boot it."""
+        self.power_off(instance, timeout=0 if reboot_type == "HARD" else 60)
+        self.power_on(context, instance, network_info)
+
+    def destroy(
+        self, context, instance, network_info, block_device_info=None, destroy_disks=True, destroy_secrets=True
+    ):
+        """Remove a server and all of it, or what an interrupted start has left; volumes stay."""
+        podman("rm", "--force", "--ignore", "--time", 0, container(instance.uuid))
+        folder = TOP / "servers" / instance.uuid
+        for node in folder.glob("disk/by-id/*"):
+            run("losetup", "--detach", loop_device(node))
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def cleanup(
+        self, context, instance, network_info, block_device_info=None, destroy_disks=True, migrate_data=None,
+        destroy_vifs=True, destroy_secrets=True,
+    ):  # fmt: skip
+        """Do what `destroy` has not done: nothing is left."""
+
+    def plug_vifs(self, instance, network_info):
+        """Ports are plugged when a server boots."""
+
+    def unplug_vifs(self, instance, network_info):
+        """Ports go with the container."""
+
+    def get_volume_connector(self, instance):
+        """Return who asks cinder for a volume."""
+        return {"ip": "127.0.0.1", "initiator": "none", "host": self.host}
+
+    def attach_volume(
+        self, context, connection_info, instance, mountpoint, disk_bus=None, device_type=None, encryption=None
+    ):
+        """Show a server a volume, under the names that udev gives a virtio disk."""
+        disk = TOP / "servers" / instance.uuid / "disk"
+        device = run("losetup", "--find", "--show", connection_info["data"]["path"]).strip()
+        number = pathlib.Path(device).stat().st_rdev
+        os.mknod(disk / "by-id" / disk_name(connection_info), stat.S_IFBLK | 0o660, number)
+        name_labels(disk)
+
+    def detach_volume(self, context, connection_info, instance, mountpoint, encryption=None):
+        """Take a volume away from a server."""
+        disk = TOP / "servers" / instance.uuid / "disk"
+        node = disk / "by-id" / disk_name(connection_info)
+        run("losetup", "--detach", loop_device(node))
+        node.unlink()
+        name_labels(disk)
+
+    def get_console_output(self, context, instance):
+        """Return what a server's console shows (bytes)."""
+        return podman("logs", container(instance.uuid)).encode()
+
+
+def cloud_name():
+    """Name of the cloud, as in its mark."""
+    return (TOP / "test-cloud").read_text()
+
+
+def container(server):
+    """Name of a server's container (server: str, its id)."""
+    return CONTAINER.format(cloud=cloud_name(), server=server)
+
+
+def disk_name(connection_info):
+    """Name below by-id of a volume: a virtio disk's serial number, the volume's id, has room for 20 characters."""
+    return f"virtio-{connection_info['data']['volume_id'][:20]}"
+
+
+def loop_device(node):
+    """Path on this machine of a device node (pathlib.Path) in a server's folder."""
+    return f"/dev/loop{os.minor(node.stat().st_rdev)}"
+
+
+def name_labels(disk):
+    """Name a server's volumes by their labels, as udev does, which no container has (disk: its /dev/disk).
+
+    A label that is given while the server runs is named at its next boot; until then `mount` finds it by looking.
+    """
+    for old in (disk / "by-label").iterdir():
+        old.unlink()
+    for node in (disk / "by-id").iterdir():
+        # blkid fails on an empty disk.
+        with contextlib.suppress(FailedError):
+            label = run("blkid", "--probe", "--match-tag", "LABEL", "--output", "value", loop_device(node)).strip()
+            if label:
+                (disk / "by-label" / label).symlink_to(f"../by-id/{node.name}")
+
+
+def resolver(network_info):
+    """Text of a server's resolv.conf: the subnets' name servers, or else this machine's, as neutron's DHCP has it."""
+    subnets = [subnet for vif in network_info or [] for subnet in vif["network"]["subnets"]]
+    servers = [server["address"] for subnet in subnets for server in subnet["dns"]]
+    if not servers:
+        return pathlib.Path("/etc/resolv.conf").read_text()
+    return "".join(f"nameserver {server}\n" for server in servers)
+
+
+def plug(vif, process, number):
+    """Connect a port to its network's bridge.
+
+    Args:
+        vif: nova.network.model.VIF, the port.
+        process: str, number of the container's first process.
+        number: int, of the interface in the server.
+    """
+    network, inside = vif["network"], ("nsenter", "--target", process, "--net", "ip")
+    bridge, interface = bridge_name(network["id"]), f"eth{number}"
+    with ONE_BRIDGE_AT_A_TIME:
+        if bridge not in {link["ifname"] for link in json.loads(run("ip", "-json", "link", "show", "type", "bridge"))}:
+            run("ip", "link", "add", bridge, "type", "bridge")
+            run("ip", "link", "set", bridge, "up")
+    peer = ("peer", "name", interface, "address", vif["address"], "netns", process)
+    run("ip", "link", "add", vif["devname"], "type", "veth", *peer)
+    run("ip", "link", "set", vif["devname"], "master", bridge, "up")
+    for subnet in network["subnets"]:
+        length = subnet["cidr"].split("/")[1]
+        for address in subnet["ips"]:
+            run(*inside, "address", "add", f"{address['address']}/{length}", "dev", interface)
+    run(*inside, "link", "set", interface, "up")
+    gateway = network["subnets"][0]["gateway"]
+    if number == 0 and gateway and gateway["address"]:
+        run(*inside, "route", "add", "default", "via", gateway["address"])
+
+
+def bridge_name(network):
+    """Name of a network's bridge (network: str, its id), as neutron's bridge agent has it."""
+    return f"brq{network[:11]}"
