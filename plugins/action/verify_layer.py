@@ -231,7 +231,8 @@ class ActionModule(ActionBase):
         hostvars = task_vars["hostvars"]
         secrets = set()
         resolved = {}
-        for host in task_vars["groups"]["all"]:
+        # Without those that are in no group: what a cloud's inventory lists of its servers, under their names there.
+        for host in set(task_vars["groups"]["all"]) - set(task_vars["groups"].get("ungrouped", [])):
             resolved[host] = {}
             raw = dict(hostvars.raw_get(host), hostvars=hostvars)
             templar = self._templar.copy_with_new_env(available_variables=raw)
@@ -239,6 +240,9 @@ class ActionModule(ActionBase):
                 if name.startswith(("ansible_", "molecule_")) and not CONNECTION.match(name):
                     continue
                 if name in ("groups", "group_names", "hostvars", "omit", "environment", "vars"):
+                    continue
+                # How hosts come to be: composed of every host's variables, for each of them.
+                if name.startswith("provision_"):
                     continue
                 try:
                     value = templar.template(raw[name])

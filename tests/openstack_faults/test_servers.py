@@ -3,6 +3,8 @@
 Wants a site that is provisioned, with data volumes that are mounted (role data_volume).
 """
 
+import base64
+import json
 import pathlib
 import re
 import socket
@@ -168,20 +170,54 @@ def test_security_groups(host, cloud, database, listener, variables):
     wait_until(lambda: not reaches(host, address, PORT))
 
 
-def test_user_data_are_refused(cloud, variables):
-    """A server with user data, which nothing would read, fails and says so; nothing is left of it."""
-    made = cloud.compute.create_server(
-        name=f"{variables['site_name']}-refused", flavor_id=cloud.compute.find_flavor("m1.small").id,
-        image_id=cloud.image.find_image("debian-12").id,
-        networks=[{"uuid": cloud.network.find_network(variables["site_name"]).id}],
-        user_data="I2Nsb3VkLWNvbmZpZwo=",
-    )  # fmt: skip
-    try:
-        assert "there is no cloud-init" in wait_for_status(cloud, made, "ERROR").fault["message"]
-    finally:
-        cloud.compute.delete_server(made)
-        cloud.compute.wait_for_delete(made)
-    assert what_is_left(made.id) == ""
+def test_metadata(host, variables):
+    """cloud-init found nova's metadata, and has ended well."""
+    seen = json.loads(host.check_output("sudo cloud-init query --format '{{ds | tojson}}'"))["meta_data"]
+    assert seen["uuid"] == variables["openstack_server"]["id"]
+    assert host.check_output("cloud-init status") == "status: done"
+
+
+@pytest.fixture
+def short_lived(cloud, variables):
+    """Return a function that makes a server from nova's own words for it; it is removed in the end."""
+    made = []
+
+    def make(**words):
+        asked = {
+            "name": f"{variables['site_name']}-short-lived",
+            "flavor_id": cloud.compute.find_flavor("m1.small").id,
+            "networks": [{"uuid": cloud.network.find_network(variables["site_name"]).id}],
+        }
+        if "block_device_mapping" not in words:
+            asked["image_id"] = cloud.image.find_image("debian-12").id
+        made.append(cloud.compute.create_server(**asked | words))
+        return made[0]
+
+    yield make
+    for each in made:
+        cloud.compute.delete_server(each, ignore_missing=True)
+        cloud.compute.wait_for_delete(each)
+        assert what_is_left(each.id) == ""
+
+
+def test_user_data(cloud, short_lived):
+    """A server does what its user data say."""
+    script = base64.b64encode(b"#!/bin/sh\necho these are user data >/dev/console\n").decode()
+    made = wait_for_status(cloud, short_lived(user_data=script), "ACTIVE")
+    wait_until(lambda: "these are user data" in cloud.compute.get_server_console_output(made)["output"])
+
+
+def test_boot_volume(cloud, short_lived):
+    """A server boots from a volume that is made of the image, and removed with it."""
+    source = {"uuid": cloud.image.find_image("debian-12").id, "source_type": "image", "destination_type": "volume"}
+    disk = source | {"boot_index": 0, "volume_size": 1, "delete_on_termination": True}
+    made = wait_for_status(cloud, short_lived(block_device_mapping=[disk]), "ACTIVE")
+    (attached,) = cloud.compute.volume_attachments(made)
+    volume = cloud.block_storage.get_volume(attached.volume_id)
+    assert (volume.is_bootable, volume.volume_image_metadata["image_name"]) == (True, "debian-12")
+    cloud.compute.delete_server(made)
+    cloud.compute.wait_for_delete(made)
+    wait_until(lambda: volume.id not in {each.id for each in cloud.block_storage.volumes()})
 
 
 def what_is_left(server):
@@ -236,30 +272,22 @@ def test_volume_moves(host, cloud, server, variables, database, volume):
     assert volume.id not in output("losetup", "--list", "--output", "BACK-FILE")
 
 
-def test_deleted(cloud, variables, volume):
+def test_deleted(cloud, short_lived, volume):
     """A server that is deleted leaves no container, no interface and no device, and its volume is free."""
-    made = cloud.compute.create_server(
-        name=f"{variables['site_name']}-short-lived", flavor_id=cloud.compute.find_flavor("m1.small").id,
-        image_id=cloud.image.find_image("debian-12").id,
-        networks=[{"uuid": cloud.network.find_network(variables["site_name"]).id}],
-    )  # fmt: skip
-    try:
-        wait_for_status(cloud, made, "ACTIVE")
-        (port,) = cloud.network.ports(device_id=made.id)
-        cloud.compute.create_volume_attachment(made, volume_id=volume.id)
-        wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "in-use")
-        namespace = namespace_of(cloud)
-        links = lambda: output("ip", "-n", namespace, "-oneline", "link")  # noqa: E731
-        devices = lambda: output("losetup", "--list", "--output", "BACK-FILE")  # noqa: E731
-        assert (bool(what_is_left(made.id)), f"tap{port.id[:11]}" in links(), volume.id in devices()) == (
-            True,
-            True,
-            True,
-        )
-    finally:
-        cloud.compute.delete_server(made)
-        cloud.compute.wait_for_delete(made)
-    assert (what_is_left(made.id), f"tap{port.id[:11]}" in links(), volume.id in devices()) == ("", False, False)
+    made = wait_for_status(cloud, short_lived(), "ACTIVE")
+    (port,) = cloud.network.ports(device_id=made.id)
+    cloud.compute.create_volume_attachment(made, volume_id=volume.id)
+    wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "in-use")
+    namespace = namespace_of(cloud)
+
+    def seen():
+        links, devices = output("ip", "-n", namespace, "-oneline", "link"), output("losetup", "--output", "BACK-FILE")
+        return bool(what_is_left(made.id)), f"tap{port.id[:11]}" in links, volume.id in devices
+
+    assert seen() == (True, True, True)
+    cloud.compute.delete_server(made)
+    cloud.compute.wait_for_delete(made)
+    assert seen() == (False, False, False)
     wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "available")
 
 

@@ -7,29 +7,40 @@ from plugins.modules import openstack_preflight as preflight
 FLAVORS = {"small": types.SimpleNamespace(vcpus=1, ram=1024), "big": types.SimpleNamespace(vcpus=8, ram=32768)}
 
 
-def server(name, flavor="small"):
+# A site's network is there.
+COMPLETE = {"networks": 0, "subnets": 0, "routers": 0}
+
+
+def server(name, flavor="small", boot_volume=None):
     """A wanted server."""
-    return {"name": name, "flavor": flavor, "floating_ip": False}
+    return {"name": name, "flavor": flavor, "floating_ip": False, "boot_volume": boot_volume}
+
+
+def thing(identity, name, size):
+    """A volume or snapshot of the cloud."""
+    return types.SimpleNamespace(id=identity, name=name, size=size)
 
 
 def test_missing_things_are_counted_as_quotas_do():
-    """Cores and memory come from each server's own flavor."""
+    """Cores and memory come from each server's own flavor, boot volumes are volumes, and a router has a port."""
     volumes = [{"name": "a", "size": 100}, {"name": "b", "size": 50}]
-    assert preflight.count([server("a"), server("b", "big")], volumes, FLAVORS, 1, 8) == {
+    network = {"networks": 1, "subnets": 1, "routers": 1}
+    assert preflight.count([server("a"), server("b", "big", 20)], volumes, FLAVORS, 1, 8, network) == {
         "instances": 2,
         "cores": 9,
         "ram": 33792,
-        "volumes": 2,
-        "gigabytes": 150,
-        "ports": 2,
+        "volumes": 3,
+        "gigabytes": 170,
+        "ports": 3,
         "floating IPs": 1,
         "security groups": 8,
+        **network,
     }
 
 
 def test_a_flavor_that_is_missing_counts_nothing():
     """It is a problem of its own, and the rest is still counted."""
-    assert preflight.count([server("a", "none"), server("b")], [], FLAVORS, 0, 0)["cores"] == 1
+    assert preflight.count([server("a", "none"), server("b")], [], FLAVORS, 0, 0, COMPLETE)["cores"] == 1
 
 
 def test_a_quota_that_just_suffices_is_none():
@@ -68,3 +79,30 @@ def test_a_server_without_floating_ip_is_seen():
     assert not preflight.has_floating_ip(None)
     assert not preflight.has_floating_ip(types.SimpleNamespace(addresses={"n": [fixed]}))
     assert preflight.has_floating_ip(types.SimpleNamespace(addresses={"n": [fixed, floating]}))
+
+
+def test_a_volume_that_would_shrink_is_told():
+    """One that is missing, as large or smaller is none of them."""
+    wanted = [{"name": name, "size": 10} for name in ("missing", "same", "smaller", "larger")]
+    (problem,) = preflight.shrinking(wanted, {"same": 10, "smaller": 5, "larger": 11})
+    assert problem.startswith("volume 'larger' has 11 GiB, and wanted are 10;")
+
+
+def test_a_source_is_found_by_name_or_id():
+    """As OpenStack's own clients do."""
+    for source in ("old", "id-1"):
+        wanted = [{"name": "new", "size": 10, "volume": source}]
+        assert preflight.unfit_sources(wanted, "volume", [thing("id-1", "old", 10), thing("id-2", "other", 20)]) == []
+
+
+def test_a_source_that_is_no_source_is_told():
+    """None of the name, two of the name, or one with more than the volume has room for."""
+    offered = [thing("1", "twice", 1), thing("2", "twice", 1), thing("3", "large", 20)]
+    wanted = [{"name": "new", "size": 10, "snapshot": source} for source in ("none", "twice", "large")]
+    problems = preflight.unfit_sources(wanted, "snapshot", offered)
+    assert ["are 0" in problems[0], "are 2" in problems[1], "has 20" in problems[2], len(problems)] == [
+        True,
+        True,
+        True,
+        3,
+    ]

@@ -1,7 +1,7 @@
 """Stands in for neutron's agents where servers boot: routers, floating IPs, security groups. serve.py runs it.
 
 Reads neutron's database every second and sets, in the cloud's namespace, the gateways' addresses on the networks'
-bridges and iptables' rules. All routers are this one namespace, so that two networks with the same range would be in
+bridges and iptables' rules; floating IPs that are in force it calls ACTIVE there, as the agent does. All routers are this one namespace, so that two networks with the same range would be in
 each other's way. At a rule of a security group whose kind it does not know it ends, and says so in log/router.out.
 """
 
@@ -60,6 +60,10 @@ QUESTIONS = {
         """,
     ),
 }
+IN_FORCE = """
+    update floatingips set status = case when fixed_port_id is null then 'DOWN' else 'ACTIVE' end
+    where (fixed_port_id is null) <> (status = 'DOWN')
+"""
 UNKNOWN = "select count(*) from securitygrouprules where remote_address_group_id is not null"
 
 
@@ -177,6 +181,8 @@ def main(top, network):
         if (now, bridges()) != before:
             set_gateways(now["gateways"])
             run("iptables-restore", stdin=rules(network, **now))
+            with connection, connection.cursor() as cursor:
+                cursor.execute(IN_FORCE)
             before = (now, bridges())
             print(json.dumps(now), flush=True)
         time.sleep(1)

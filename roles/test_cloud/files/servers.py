@@ -1,7 +1,8 @@
 """Nova's compute driver for servers that boot: each is a container of the kind of the project's own hosts.
 
-What it stands in for is KVM with cloud-init: the image that glance's image names (property container_image), the port's
-address and MAC, the key pair's key for the user debian, the server's name, volumes as /dev/disk/by-id/virtio-*.
+What it stands in for is KVM: the image that glance's image names (property container_image), the port's address and
+MAC, the server's name, nova's metadata and user data where cloud-init looks for a config drive, volumes as
+/dev/disk/by-id/virtio-*. A server that boots from a volume has the volume as a disk, and boots the same image.
 Whatever is not here (resize, snapshot, pause, rescue, ports that come later) raises NotImplementedError, which is
 nova's way to say so.
 """
@@ -16,6 +17,7 @@ import threading
 import uuid
 
 from nova import exception
+from nova.api.metadata import base
 from nova.compute import power_state
 from nova.objects import fields
 from nova.virt import driver, hardware
@@ -112,22 +114,21 @@ class Driver(driver.ComputeDriver):
         """Make a server and boot it.
 
         Raises:
-            InstanceDeployFailure: It wants something that a container here cannot have.
+            InstanceDeployFailure: Its image is none that boots here.
         """
         image = instance.system_metadata.get("image_container_image")
-        for wrong, problem in (
-            (not image, "its image has no property container_image (and a server does not boot from a volume here)"),
-            (instance.user_data, "it has user data, and there is no cloud-init to read them"),
-            (instance.config_drive, "it wants a config drive, and there is no cloud-init to read it"),
-            (injected_files, "it wants files injected"),
-        ):
-            if wrong:
-                raise exception.InstanceDeployFailure(reason=f"{instance.hostname}: {problem}.")
+        if not image:
+            raise exception.InstanceDeployFailure(
+                reason=f"{instance.hostname}: its image has no property container_image, and that is what boots here."
+            )
         folder = TOP / "servers" / instance.uuid
         for each in ("by-id", "by-label"):
             (folder / "disk" / each).mkdir(parents=True)
-        keys = folder / "authorized_keys"
-        keys.write_text(f"{instance.key_data or ''}\n")
+        metadata = base.InstanceMetadata(instance, content=injected_files, network_info=network_info)
+        for path, content in metadata.metadata_for_config_drive():
+            file = folder / "metadata" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
         (folder / "resolv.conf").write_text(resolver(network_info))
         (folder / "mount.conf").write_text(MOUNT)
         podman(
@@ -147,7 +148,7 @@ class Driver(driver.ComputeDriver):
             "--volume", f"{folder}/disk:/dev/disk:dev",
             # Where mount looks a label up.
             "--security-opt", "unmask=/sys/dev/block",
-            "--volume", f"{keys}:/home/debian/.ssh/authorized_keys:ro",
+            "--volume", f"{folder}/metadata:/var/lib/cloud/seed/config_drive:ro",
             "--volume", f"{folder}/resolv.conf:/etc/resolv.conf",
             "--volume", f"{folder}/mount.conf:/etc/systemd/system/systemd-remount-fs.service.d/volumes.conf:ro",
             image,

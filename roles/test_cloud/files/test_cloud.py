@@ -8,7 +8,7 @@
 
 The services are the real ones: keystone, placement, glance, neutron, cinder, nova, over PostgreSQL. Behind them are
 stand-ins: nova's own fake driver, or one that boots containers (servers.py), volumes that are files (volumes.py),
-neutron's agents (rows in a table, and with an image router.py). The services know no way out of the range; servers that
+neutron's agents (rows in a table, and router.py). The services know no way out of the range; servers that
 boot have one, through this machine, as its own containers do.
 
 Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and openstack.
@@ -104,8 +104,7 @@ class Cloud:
         for project in settings.SERVICES:
             if project not in first:
                 self.serve(venv, project)
-        if image:
-            self.serve(venv, "router")
+        self.serve(venv, "router")
         for project, port in settings.SERVICES.items():
             self.wait_for(project, port)
         self.find_hosts(venv / "bin", settings.HOSTS)
