@@ -1,8 +1,9 @@
 """Stands in for neutron's agents where servers boot: routers, floating IPs, security groups. serve.py runs it.
 
 Reads neutron's database every second and sets, in the cloud's namespace, the gateways' addresses on the networks'
-bridges and iptables' rules; floating IPs that are in force it calls ACTIVE there, as the agent does. All routers are this one namespace, so that two networks with the same range would be in
-each other's way. At a rule of a security group whose kind it does not know it ends, and says so in log/router.out.
+bridges and iptables' rules; floating IPs that are in force it calls ACTIVE there, as the agent does. All routers are
+this one namespace, so that two networks with the same range would be in each other's way. At a rule of a security group
+whose kind it does not know it ends, and says so in log/router.out.
 """
 
 import collections

@@ -12,6 +12,31 @@ import sys
 from settings import HOSTS, SERVICES
 
 
+class AnyHost(str):
+    """Equals the name of any of the compute hosts: nova takes a process to be one of them."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        """Tell whether a name (other: str) is a compute host's."""
+        return other in HOSTS
+
+
+class Settings:
+    """Nova's settings, but for the host."""
+
+    host = AnyHost()
+
+    def __init__(self, original):
+        """Take nova's own (original: oslo_config.cfg.ConfigOpts)."""
+        self.original = original
+
+    def __getattr__(self, name):
+        """Return a setting (name: str)."""
+        return getattr(self.original, name)
+
+
 def nova():
     """Start conductor, scheduler and compute hosts of nova; returns what must be kept alive."""
     import nova.virt
@@ -20,9 +45,12 @@ def nova():
     from nova.compute import rpcapi as compute
     from nova.conductor import rpcapi as conductor
     from nova.scheduler import rpcapi as scheduler
+    from nova.virt import block_device
 
     # nova loads drivers from there alone: servers.py is one.
     nova.virt.__path__.append(str(pathlib.Path(__file__).parent))
+    # It lets go of a volume only where the server is on the process' own host.
+    block_device.CONF = Settings(block_device.CONF)
     os_vif.initialize()
     wanted = [("nova-conductor", conductor.RPC_TOPIC, None, {}), ("nova-scheduler", scheduler.RPC_TOPIC, None, {})]
     wanted += [("nova-compute", compute.RPC_TOPIC, host, {"topic_alt": compute.RPC_TOPIC_ALT}) for host in HOSTS]
