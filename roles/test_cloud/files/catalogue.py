@@ -14,8 +14,8 @@ from settings import SERVICES
 # 50 GiB of memory, 10 volumes and 10 security groups.
 COMPUTE_QUOTA = {"instances": 30, "cores": 60, "ram": 100_000}
 VOLUME_QUOTA = {"volumes": 30}
-# One site and a half: the scenario asks for two, and is refused.
-NETWORK_QUOTA = {"security_groups": 16}
+# Two sites: the scenario asks for a third, and is refused.
+NETWORK_QUOTA = {"security_groups": 20, "ports": 50}
 FLAVORS = {"m1.small": (1, 1024, 10), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40)}
 TYPES = {
     "placement": ("placement", ""),
@@ -82,7 +82,7 @@ def offers(cloud, network, image):
     project = cloud.identity.find_project("vitrine").id
     cloud.set_compute_quotas(project, **COMPUTE_QUOTA)
     cloud.set_volume_quotas(project, **VOLUME_QUOTA)
-    cloud.set_network_quotas(project, security_groups=NETWORK_QUOTA["security_groups"])
+    cloud.set_network_quotas(project, **NETWORK_QUOTA)
 
 
 def main(what, path, network, image=""):
