@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -312,6 +313,39 @@ def test_what_builds_on_a_failure_is_not_run_and_counts_as_failed(outcomes, caps
     assert "builds on storage" in phases[3].note
     assert checks.show_recap(phases) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 3 failed"
+
+
+def test_what_has_hosts_of_its_own_runs_beside_the_others(outcomes):
+    """It starts when the first scenario has ended, and nobody waits for it but the end."""
+    beside = checks.Phase("openstack", "scenario", [], beside=True)
+    ran = outcomes([beside, *scenario_phases()], {"openstack": "failed"})
+    assert sorted(ran) == sorted(["yamllint", *LAYERS, "site", "openstack"])
+    assert ran.index("openstack") > ran.index(LAYERS[0])
+    assert (beside.outcome, beside.failed) == ("failed", 1)
+
+
+def test_what_runs_beside_ends_with_the_others(monkeypatch):
+    """An interruption ends it, and takes down what it had."""
+    begun, taken_down = threading.Event(), []
+
+    def run(phase, _pass_fds):
+        if phase.beside:
+            with checks.processes.started(["sleep", "60"]) as phase.child:
+                begun.set()
+                phase.child.wait()
+            return
+        if phase.name == "second":
+            assert begun.wait(10)
+            raise checks.processes.InterruptedRunError(15)
+
+    monkeypatch.setattr(checks, "run_phase", run)
+    monkeypatch.setattr(checks.subprocess, "run", lambda command, **_: taken_down.append(command))
+    phases = [checks.Phase(name, "scenario", []) for name in ("first", "second")]
+    beside = checks.Phase("openstack", "scenario", [], beside=True)
+    with pytest.raises(checks.processes.InterruptedRunError):
+        checks.run_all([*phases, beside])
+    assert beside.child.poll() is not None
+    assert taken_down == [["molecule", "destroy", "--scenario-name", "openstack"]]
 
 
 def test_success(outcomes, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -43,21 +44,25 @@ class Phase:
         kind: str: lint, unit or scenario.
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
+        beside: bool, whether it shares no host with any other, and runs beside them.
         outcome: str: passed, failed or skipped; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
         note: str, what else there is to say.
+        child: subprocess.Popen, what runs or ran it.
     """
 
     name: str
     kind: str
     command: list[str]
     builds_on: list[str] = dataclasses.field(default_factory=list)
+    beside: bool = False
     outcome: str = ""
     passed: int = 0
     failed: int = 0
     seconds: float = 0.0
     note: str = ""
+    child: subprocess.Popen | None = None
 
 
 def parse(arguments):
@@ -109,6 +114,12 @@ def below(name, path, layers):
     return layers[: layers.index(top) + 1] if top else []
 
 
+def has_hosts_of_its_own(name, project=PROJECT):
+    """Tell whether a scenario (name: str; project: pathlib.Path of the checkout) says so."""
+    settings = yaml.safe_load((project / "molecule" / name / "molecule.yml").read_text()) or {}
+    return "VITRINE_HOSTS_OF_ITS_OWN" in settings.get("ansible", {}).get("env", {})
+
+
 def plan(options, known):
     """Compose the phases that a request asks for.
 
@@ -132,7 +143,7 @@ def plan(options, known):
     if options.unit or everything:
         phases.append(Phase("unit", "unit", ["pytest", "-p", "no:cacheprovider", "tests/unit"]))
     phases += [
-        Phase(name, "scenario", ["molecule", "test", "--scenario-name", name], builds_on)
+        Phase(name, "scenario", ["molecule", "test", "--scenario-name", name], builds_on, has_hosts_of_its_own(name))
         for name, builds_on in known.items()
         if everything or name in options.scenario
     ]
@@ -162,7 +173,7 @@ def run_phase(phase, pass_fds=()):
     steps: list[tuple[str, float]] = []
     with (
         log.open("w") as file,
-        screen.working(phase.name) as show,
+        screen.working(phase.name, alone=not phase.beside) as show,
         processes.started(
             phase.command,
             pass_fds,
@@ -174,6 +185,7 @@ def run_phase(phase, pass_fds=()):
             errors="replace",
         ) as child,
     ):
+        phase.child = child
         for line in child.stdout:
             file.write(line)
             file.flush()
@@ -239,7 +251,7 @@ def before_failure(lines):
 
 
 def run_all(phases, pass_fds=()):
-    """Run phases, except those that build on what has failed.
+    """Run phases one after the other, except those that build on what has failed; beside them those that may.
 
     Args:
         phases: list of Phase; outcomes are noted in them.
@@ -249,15 +261,55 @@ def run_all(phases, pass_fds=()):
         InterruptedRunError: A signal told us to end.
     """
     broken: set[str] = set()
-    for phase in phases:
-        missing = [name for name in phase.builds_on if name in broken]
-        if missing:
-            phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
-            screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
-        else:
-            run_phase(phase, pass_fds)
-        if phase.outcome != "passed":
-            broken.add(phase.name)
+    with lane([phase for phase in phases if phase.beside], pass_fds) as start_lane:
+        for phase in (phase for phase in phases if not phase.beside):
+            missing = [name for name in phase.builds_on if name in broken]
+            if missing:
+                phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
+                screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
+            else:
+                run_phase(phase, pass_fds)
+            if phase.outcome != "passed":
+                broken.add(phase.name)
+            # Not earlier: the first scenario makes the image that all hosts start from.
+            if phase.kind == "scenario":
+                start_lane()
+
+
+@contextlib.contextmanager
+def lane(phases, pass_fds):
+    """Run phases beside others, one after the other.
+
+    Args:
+        phases: list of Phase; outcomes are noted in them.
+        pass_fds: iterable of int, file descriptors that programs shall hold.
+
+    Yields:
+        A function that starts with them, unless that has been done; at the end at the latest it is.
+
+    Raises:
+        InterruptedRunError: A signal told us to end; the one that ran has ended, and what it had is taken down.
+    """
+    jobs = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def start():
+            if not jobs:
+                jobs.extend(pool.submit(run_phase, phase, pass_fds) for phase in phases)
+
+        try:
+            yield start
+            start()
+            for job in jobs:
+                job.result()
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            for phase in phases:
+                if phase.child and not phase.outcome:
+                    processes.end(phase.child)
+                    subprocess.run(["molecule", "destroy", "--scenario-name", phase.name], cwd=PROJECT, check=False)
+            raise
 
 
 def show_recap(phases):

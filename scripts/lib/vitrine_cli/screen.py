@@ -54,16 +54,17 @@ def complain(message):
 
 
 @contextlib.contextmanager
-def working(name):
+def working(name, alone=True):
     """Show on a terminal what is being done; elsewhere only that it has begun.
 
     Args:
         name: str.
+        alone: bool, whether nothing else is shown meanwhile: a terminal has one place for it.
 
     Yields:
         A function that changes the text (str).
     """
-    if console.is_terminal:
+    if console.is_terminal and alone:
         with console.status(name) as status:
             yield status.update
     else:
