@@ -114,6 +114,9 @@ def test_reboot(host, cloud, server, variables, volume_probe, kind):
     cloud.compute.reboot_server(server(variables["inventory_hostname"]), kind)
     wait_until(lambda: boot_of(host) not in ("", before))
     assert host.file(volume_probe).content_string == "promise\n"
+    # cloud-init writes them at each boot unless it is told not to.
+    for name, address in variables["site_addresses"].items():
+        assert host.check_output("getent ahostsv4 %s", name).split()[0] == address
 
 
 def test_stop_and_start(host, cloud, server, variables, volume_probe):
