@@ -14,7 +14,7 @@ from .schema import DETAILS, Field, all_fields, columns, entity
 _ID = Field("id", "id", "long")
 _VERSION = Field("version", "version", "int")
 # Objects that have a place among others of the same owner, and the column that names the owner.
-_LISTED = {"Channel": "pixels", "FilesetEntry": "fileset"}
+_LISTED = {"Channel": "pixels", "FilesetEntry": "fileset", "WellSample": "well"}
 _ARITHMETIC = {"+", "-", "*", "/", "||"}
 
 
