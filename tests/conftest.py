@@ -148,6 +148,30 @@ def run_omero(client, place, user, password, command):
     return run_with_input(client, script, password)
 
 
+@pytest.fixture
+def omero_import(variables, reach):
+    """Return a function that runs `omero import` on the OMERO.server that writes, as its user, logged in as somebody.
+
+    It takes a target (str), a path (str) and who it is in the inventory, such as "public"; it returns a
+    subprocess.CompletedProcess.
+    """
+    server = reach(variables["groups"]["omero_readwrite"][0])
+    home = "/opt/omero/server"
+    path = f"{home}/venv/bin:{home}/OMERO.server/tools/bin:/usr/bin:/bin"
+
+    def run(target, path_of_file, who="curator"):
+        login = f"--server=localhost --user={variables[f'omero_{who}_user']}"
+        command = f"omero import {login} --transfer=ln_s --target={shlex.quote(target)} {shlex.quote(path_of_file)}"
+        script = (
+            "DIR=$(mktemp --directory); trap 'rm -r $DIR' EXIT; cd $DIR; OMERO_PASSWORD=$(cat); export OMERO_PASSWORD;"
+            f" env OMERODIR={home}/OMERO.server OMERO_USERDIR=$DIR PATH={path} {command}"
+        )
+        shell = f"runuser --user={variables['omero_system_user']} -- bash -c {shlex.quote(script)}"
+        return run_with_input(server, shell, variables[f"omero_{who}_password"])
+
+    return run
+
+
 def can_connect(host, address, port, seconds=3):
     """Tell whether a host gets a TCP connection.
 

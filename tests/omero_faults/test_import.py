@@ -9,28 +9,6 @@ from faults import wait_until
 testinfra_hosts = ["ansible://omero_readwrite"]
 pytestmark = pytest.mark.unit("omero-server")
 
-SERVER = "/opt/omero/server"
-
-
-@pytest.fixture
-def omero_import(host, variables):
-    """Return a function that runs omero import on the server, with a target (str) and a path (str), as the curator."""
-    user = variables["omero_system_user"]
-    environment = f"OMERODIR={SERVER}/OMERO.server OMERO_USERDIR=$DIR"
-    path = f"{SERVER}/venv/bin:{SERVER}/OMERO.server/tools/bin:/usr/bin:/bin"
-
-    def run(target, path_of_file):
-        login = f"--server=localhost --user={variables['omero_curator_user']}"
-        command = f"omero import {login} --transfer=ln_s --target={shlex.quote(target)} {shlex.quote(path_of_file)}"
-        script = (
-            "DIR=$(mktemp --directory); trap 'rm -r $DIR' EXIT; cd $DIR; OMERO_PASSWORD=$(cat); export OMERO_PASSWORD;"
-            f" env {environment} PATH={path} {command}"
-        )
-        shell = f"runuser --user={user} -- bash -c {shlex.quote(script)}"
-        return run_with_input(host, shell, variables["omero_curator_password"])
-
-    return run
-
 
 @pytest.fixture
 def rows(host):
