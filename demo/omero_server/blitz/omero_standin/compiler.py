@@ -290,6 +290,8 @@ class _Compiler:
             case hql.Call():
                 if node.name == "index":
                     return self.place(scope, node)
+                if node.name == "size":
+                    return self.size(scope, node.arguments[0])
                 inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
                 if node.name == "type":
                     return self.class_of(scope, node.arguments[0])
@@ -330,6 +332,21 @@ class _Compiler:
         alias, owner = found.alias, quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
+
+    def size(self, scope, node):
+        """Return how many elements of a collection the caller sees."""
+        owner, rest = self.start(scope, node.names) if isinstance(node, hql.Path) else (None, ())
+        if not rest:
+            raise Unsupported("size() of something else than a collection")
+        for name in rest[:-1]:
+            owner = self.step(scope, owner, name)
+        attribute = self.attribute(owner, rest[-1])
+        if attribute is None or attribute.kind != "many":
+            raise Unsupported(f"size() of {'.'.join(node.names)}")
+        kept = entity(attribute.target)
+        alias = self.new_alias(kept)
+        conditions = " and ".join([f"{alias}.{quoted(attribute.column)} = {owner}.id", *self.visible(alias)])
+        return f"(select count(*) from {quoted(kept.table)} {alias} where {conditions})"  # noqa: S608
 
     def value(self, parameter):
         if parameter.name not in self.values:
@@ -381,7 +398,7 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
-            case hql.Call(name="index"):
+            case hql.Call(name="index" | "size"):
                 return "int"
             case hql.Call(name="type"):
                 return "class"
