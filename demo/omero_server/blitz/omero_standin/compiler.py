@@ -290,6 +290,8 @@ class _Compiler:
             case hql.Call():
                 if node.name == "index":
                     return self.place(scope, node)
+                if node.name in ("minindex", "maxindex"):
+                    return f"{node.name[:3]}({self.place(scope, node)})"
                 if node.name == "size":
                     return self.size(scope, node.arguments[0])
                 inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
@@ -328,7 +330,7 @@ class _Compiler:
         found = self.resolve(scope, node.arguments[0])
         kept = self.entities[found.alias] if isinstance(found, _Row) else None
         if kept is None or kept.name not in _LISTED:
-            raise Unsupported(f"index() of something else than {' and '.join(_LISTED)}")
+            raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}")
         alias, owner = found.alias, quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
@@ -398,7 +400,7 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
-            case hql.Call(name="index" | "size"):
+            case hql.Call(name="index" | "minindex" | "maxindex" | "size"):
                 return "int"
             case hql.Call(name="type"):
                 return "class"

@@ -23,6 +23,8 @@ from .new_image import first_settings, new_pixels
 from .new_plate import new_plate
 
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".fake": "Fake"}
+# How files came into the repository, as OMERO notes it with them.
+_TRANSFERS = {"upload": "UploadFileTransfer", "ln_s": "SymlinkFileTransfer"}
 # What images or plates are linked to, and which of several of one name is taken: the newest, the oldest, a new one.
 _TARGETS = {"Dataset": omero.model.DatasetI, "Screen": omero.model.ScreenI}
 _CHOICES = "+-%@"
@@ -48,7 +50,7 @@ def parse(arguments):
     parser.add_argument("-r", dest="screen")
     parser.add_argument("-n", "--name")
     parser.add_argument("-x", "--description")
-    parser.add_argument("--transfer", choices=["upload", "ln_s"], default="upload")
+    parser.add_argument("--transfer", choices=list(_TRANSFERS), default="upload")
     parser.add_argument("--exclude", choices=["clientpath"])
     parser.add_argument("--output", choices=["ids", "legacy", "yaml"], default="ids")
     parser.add_argument("--checksum-algorithm", choices=["File-Size-64", "SHA1-160"], default="SHA1-160")
@@ -261,6 +263,10 @@ class Importer:
         """Return the Fileset of files (list of Path) that lie in a folder (Path) of the repository, not saved."""
         made = omero.model.FilesetI()
         made.templatePrefix = rtypes.rstring(f"{folder.relative_to(self.repository)}{os.sep}")
+        transfer = omero.model.CommentAnnotationI()
+        transfer.ns = rtypes.rstring(omero.constants.namespaces.NSFILETRANSFER)
+        transfer.textValue = rtypes.rstring(f"ome.formats.importer.transfers.{_TRANSFERS[self.options.transfer]}")
+        made.linkAnnotation(transfer)
         for path in files:
             original = omero.model.OriginalFileI()
             original.name = rtypes.rstring(path.name)
