@@ -2,6 +2,7 @@
 
 import json
 
+import plates
 import pytest
 from conftest import fetch
 from faults import wait_until
@@ -43,10 +44,10 @@ def test_plate(ask, omero_import, plate):
     assert shown["@id"] in [each["id"] for each in ask(f"/webclient/api/plates/?id={screen['@id']}")["plates"]]
     for field in (0, 1):
         grid = ask(f"/webgateway/plate/{shown['@id']}/{field}/")["grid"]
-        names = [[None if each is None else each["name"] for each in row] for row in grid]
-        wanted = [[f"plate.ome.tif [well {3 * row + column} field {field}]" for column in range(3)] for row in range(2)]
-        wanted[1][2] = None
-        assert names == wanted
+        places = {(row, column) for row, line in enumerate(grid) for column, each in enumerate(line) if each}
+        assert places == set(plates.WELLS)
+        for well, (row, column) in enumerate(plates.WELLS):
+            assert grid[row][column]["name"] == f"plate.ome.tif [well {well} field {field}]"
     assert "JFIF" in ask(grid[0][0]["thumb_url"])
     path = ask(f"/webclient/api/paths_to_object/?image={grid[0][0]['id']}")["paths"][0]
     assert [each["type"] for each in path] == [
