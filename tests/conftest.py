@@ -1,5 +1,6 @@
 """What the gates share: the promise and the journal in each report, and ways to reach the other hosts of the run."""
 
+import base64
 import json
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import testinfra
 
 # Fixtures for the scenarios that break things.
 from faults import container, machine, reboot
+from plates import write_plate
 
 __all__ = ["container", "machine", "reboot"]
 
@@ -146,6 +148,58 @@ def run_omero(client, place, user, password, command):
         ]
     )
     return run_with_input(client, script, password)
+
+
+@pytest.fixture
+def omero_import(variables, reach):
+    """Return a function that runs `omero import` on the OMERO.server that writes, as its user, logged in as somebody.
+
+    It takes a target (str), a path (str) and who it is in the inventory, such as "public"; it returns a
+    subprocess.CompletedProcess.
+    """
+    server = reach(variables["groups"]["omero_readwrite"][0])
+    home = "/opt/omero/server"
+    path = f"{home}/venv/bin:{home}/OMERO.server/tools/bin:/usr/bin:/bin"
+
+    def run(target, path_of_file, who="curator"):
+        login = f"--server=localhost --user={variables[f'omero_{who}_user']}"
+        command = f"omero import {login} --transfer=ln_s --target={shlex.quote(target)} {shlex.quote(path_of_file)}"
+        script = (
+            "DIR=$(mktemp --directory); trap 'rm -r $DIR' EXIT; cd $DIR; OMERO_PASSWORD=$(cat); export OMERO_PASSWORD;"
+            f" env OMERODIR={home}/OMERO.server OMERO_USERDIR=$DIR PATH={path} {command}"
+        )
+        shell = f"runuser --user={variables['omero_system_user']} -- bash -c {shlex.quote(script)}"
+        return run_with_input(server, shell, variables[f"omero_{who}_password"])
+
+    return run
+
+
+@pytest.fixture
+def put(variables, reach):
+    """Return a function that puts bytes into a file of this name on the OMERO.server that writes."""
+    host = reach(variables["groups"]["omero_readwrite"][0])
+    made = host.check_output("mktemp --directory /run/vitrine-import-XXXXXX")
+    host.check_output("chmod 755 %s", made)
+
+    def write(name, content):
+        path = f"{made}/{name}"
+        done = run_with_input(host, f"base64 --decode > {shlex.quote(path)}", base64.b64encode(content).decode())
+        assert done.returncode == 0, done.stderr
+        return path
+
+    yield write
+    host.check_output("rm --recursive %s", made)
+
+
+@pytest.fixture
+def plate(put, tmp_path):
+    """Return a function that puts a plate there (plates.py), its OME-XML altered by a function; it returns the path."""
+
+    def write(change=None):
+        write_plate(tmp_path / "plate.ome.tif", change)
+        return put("plate.ome.tif", (tmp_path / "plate.ome.tif").read_bytes())
+
+    return write
 
 
 def can_connect(host, address, port, seconds=3):

@@ -3,8 +3,9 @@
 import json
 import shlex
 
+import plates
 import pytest
-from conftest import run_with_input
+from conftest import run_omero, run_with_input
 from faults import wait_until
 
 testinfra_hosts = ["ansible://omero_readwrite"]
@@ -69,6 +70,31 @@ left = [("Dataset", given["dataset"]), ("Image", given["image"])]
 left += [("Annotation", given["pairs"]), ("Annotation", given["attached"])]
 result = {"left": [kind for kind, identity in left if connection.getObject(kind, identity) is not None]}
 """
+PLATE = """
+plate = max(connection.getObjects("Plate"), key=lambda each: each.getId())
+wells = list(plate.listChildren())
+first = wells[0].getImage(1)
+result = {
+    "screens": [parent.getName() for parent in plate.listParents()],
+    "grid": plate.getGridSize(),
+    "fields": list(plate.getNumberOfFields()),
+    "runs": [run.getName() for run in plate.listPlateAcquisitions()],
+    "wells": {well.getWellPos(): well.countWellSample() for well in wells},
+    "thumbnail": first.getThumbnail((96,))[:3] == bytes([255, 216, 255]),
+    "plane": first.getPrimaryPixels().getPlane(0, 1, 0).tolist(),
+    "channels": first.getChannelLabels(),
+    "ezomero wells": ezomero.get_well_ids(connection, plate=plate.getId()) == [well.getId() for well in wells],
+    "ezomero B2": ezomero.get_well_id(connection, plate.getId(), row=1, column=1) == wells[4].getId(),
+    "ezomero images": [len(ezomero.get_image_ids(connection, well=well.getId())) for well in wells],
+}
+"""
+REMOVE_SCREENS = """
+screens = [screen.getId() for screen in connection.getObjects("Screen")]
+connection.deleteObjects("Screen", screens, deleteAnns=True, deleteChildren=True, wait=True)
+left = {kind: [each.getName() for each in connection.getObjects(kind)] for kind in ("Screen", "Plate", "Image")}
+left["Image"] = [name for name in left["Image"] if name.startswith("plate.ome.tif")]
+result = left | {"Well": len(list(connection.getObjects("Well")))}
+"""
 END = """
 connection.close()
 print(json.dumps(result))
@@ -114,3 +140,47 @@ def test_scripts(host, script, variables):
     assert None not in refused.values(), f"a visitor could: {refused}"
     assert script("curator", REMOVE, made) == {"left": []}
     assert not host.file(numbers).exists, "the numbers are still in the repository"
+
+
+@pytest.fixture
+def fs(omero_client, variables):
+    """Return a function that runs a command of `omero fs` as a visitor and returns its output."""
+    place = f"{variables['omero_endpoint']}:{variables['network_services']['omero']['port']}"
+
+    def run(command):
+        user, password = variables["omero_public_user"], variables["omero_public_password"]
+        done = run_omero(omero_client, place, user, password, f"fs {command}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip().splitlines()
+
+    return run
+
+
+def test_plate(host, script, omero_import, plate, fs):
+    """A plate that a curator imports is there for others, who cannot change it; deleted, nothing of it is left."""
+    path = plate()
+    seen = omero_import("Screen:name:Plates", path)
+    assert seen.returncode == 0, seen.stderr
+    assert script("public", PLATE) == {
+        "screens": ["Plates"],
+        "grid": {"rows": 2, "columns": 3},
+        "fields": [0, 1],
+        "runs": ["Run 1"],
+        "wells": {"A1": 2, "A2": 2, "A3": 2, "B1": 2, "B2": 2, "B3": 0},
+        "thumbnail": True,
+        "plane": plates.numbers(0, 1)[1].tolist(),
+        "channels": ["DNA", "Actin"],
+        "ezomero wells": True,
+        "ezomero B2": True,
+        "ezomero images": [2, 2, 2, 2, 2, 0],
+    }
+    assert "ManagedRepository" in fs("repos --managed --style=plain")[0]
+    _, identity, _, *counted = fs("sets --style=plain")[0].split(",")
+    assert counted == ["10", "1", "ln_s"]
+    assert fs(f"ls Fileset:{identity}")[0].endswith("/plate.ome.tif")
+    assert int(fs(f"usage Fileset:{identity} --size-only")[0]) == host.file(path).size
+    assert "plate.ome.tif [well 4 field 1]" in fs("images --style=plain --limit=1")[0]
+    refused = omero_import("Screen:name:Plates", path, "public")
+    assert refused.returncode != 0, refused.stdout
+    assert "READ-ONLY" in refused.stderr, refused.stderr
+    assert script("curator", REMOVE_SCREENS) == {"Screen": [], "Plate": [], "Well": 0, "Image": []}

@@ -3,14 +3,16 @@
 import io
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy
+import plates
 import pytest
 import tifffile
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo/omero_server/blitz"))
-from omero_standin import pixels, rendering
+from omero_standin import ome_xml, pixels, rendering
 from omero_standin.errors import Unsupported
 
 DEMO = Path(__file__).resolve().parents[2] / "demo/study/experimentA/images"
@@ -125,3 +127,82 @@ def test_jpeg():
 def test_fitting(size, wanted):
     """A thumbnail keeps the image's shape, and is a pixel wide at least."""
     assert rendering.fitting(*size, 96) == wanted
+
+
+# Several images in a file, and plates
+
+
+def test_images_of_a_plate(tmp_path):
+    """Each image of a file of several is read with its own numbers and channels."""
+    plates.write_plate(tmp_path / "x.ome.tif")
+    for well in range(len(plates.WELLS)):
+        for field in range(plates.FIELDS):
+            stack = pixels.read(tmp_path / "x.ome.tif", plates.FIELDS * well + field)
+            assert (stack.array[0, :, 0] == plates.numbers(well, field)).all()
+            assert stack.channels == ["DNA", "Actin"]
+    with pytest.raises(Unsupported, match="10 images are described"):
+        pixels.read(tmp_path / "x.ome.tif", 10)
+
+
+def test_plate(tmp_path):
+    """A plate has its wells, also the one without an image, their fields and the run that took them."""
+    plates.write_plate(tmp_path / "x.ome.tif")
+    found = ome_xml.contents(tmp_path / "x.ome.tif")
+    assert found.images[3] == "well 1 field 1"
+    (plate,) = found.plates
+    assert (plate.texts["name"], plate.rows, plate.columns) == ("Plate 1", 2, 3)
+    assert [run.fields for run in plate.acquisitions] == [plates.FIELDS]
+    images = {(each.row, each.column): [sample.image for sample in each.samples] for each in plate.wells}
+    assert images == {(0, 0): [0, 1], (0, 1): [2, 3], (0, 2): [4, 5], (1, 0): [6, 7], (1, 1): [8, 9], (1, 2): []}
+    assert {sample.acquisition for each in plate.wells for sample in each.samples} == {0}
+
+
+def test_well_beyond_the_edge(tmp_path):
+    """A plate that says to be smaller than its wells reach is as large as they reach."""
+    plates.write_plate(tmp_path / "x.ome.tif", lambda root: root.find("{*}Plate").set("Columns", "1"))
+    (plate,) = ome_xml.contents(tmp_path / "x.ome.tif").plates
+    assert (plate.rows, plate.columns) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value", "words"),
+    [
+        ("{*}Plate/{*}Well", "Column", "1", "two wells in row 0, column 1"),
+        ("{*}Plate/{*}Well", "Row", "A", "Row is 'A'; wanted is a whole number"),
+        ("{*}Plate/{*}Well/{*}WellSample/{*}ImageRef", "ID", "Image:99", "Image:99 in row 0, column 0; there is no"),
+        ("{*}Plate/{*}Well/{*}WellSample", "Timepoint", "soon", "'soon' is no time"),
+        ("{*}Plate", "Rows", "two", "Rows is 'two'"),
+        ("{*}Plate", "RowNamingConvention", "greek", "by greek; wanted is letter or number"),
+        ("{*}Image/{*}Pixels/{*}TiffData/{*}UUID", "FileName", "gone.ome.tif", "gone.ome.tif, which is not there"),
+        ("{*}Image/{*}Pixels/{*}TiffData/{*}UUID", "FileName", "../x.ome.tif", "is not beside it"),
+    ],
+)
+def test_plate_refused(tmp_path, path, name, value, words):
+    """A plate that contradicts itself, or a set that is not whole, is refused."""
+
+    def change(root):
+        parent = root.find(path)
+        if parent is None:
+            data = root.find("{*}Image/{*}Pixels/{*}TiffData")
+            parent = ElementTree.SubElement(data, f"{{{plates.NAMESPACE}}}UUID")
+        parent.set(name, value)
+
+    plates.write_plate(tmp_path / "x.ome.tif", change)
+    with pytest.raises((ValueError, OSError, Unsupported), match=words):
+        ome_xml.contents(tmp_path / "x.ome.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<OME><Plate></OME>", "the OME-XML of x.ome.tif is not well-formed"),
+        ("<OME><Image>", "x.ome.tif has no whole OME-XML"),
+        ("<OME><BinaryOnly MetadataFile='y' UUID='z'/></OME>", "of which another file has the OME-XML"),
+    ],
+)
+def test_broken_xml(tmp_path, text, words):
+    """OME-XML that is broken, or elsewhere, is not passed over."""
+    plates.write_plate(tmp_path / "x.ome.tif")
+    tifffile.tiffcomment(tmp_path / "x.ome.tif", text)
+    with pytest.raises((ValueError, Unsupported), match=words):
+        ome_xml.contents(tmp_path / "x.ome.tif")

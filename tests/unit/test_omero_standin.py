@@ -226,6 +226,8 @@ def compiled(text, **values):
         "select p from Project p having count(p) > 1",
         "delete from Project",
         "select p from Project p where p.datasetLinks = 1",
+        "select size(p.name) from Project p",
+        "select p from Project p where p is empty",
         "select q.id from Project p",
         "select p from Project p join p.name n",
         "select count(p) from Dataset d join fetch d.projectLinks p",
@@ -283,6 +285,14 @@ def test_fetch_loads_what_it_names():
     query = compiled("select p from Project p left outer join fetch p.datasetLinks l left join fetch l.child")
     assert [fetch.attribute.name for fetch in query.fetches] == ["datasetLinks", "child"]
     assert query.loads_collections
+
+
+def test_size_counts_what_the_caller_sees():
+    """The elements of a collection carry the same condition as rows that are asked for."""
+    query = compiled("select size(f.images) from Fileset f where f.usedFiles is not empty")
+    assert query.outputs[0].kind == "int"
+    for alias in ("t0", "t1", "t2"):
+        assert f"{alias}.group_id = any(" in query.sql
 
 
 def test_page_is_sql_unless_rows_multiply():

@@ -42,6 +42,13 @@ def test_public_page(ask):
     assert "dataTree" in seen.body, "the page has no tree"
 
 
+def test_search(ask, variables):
+    """A visitor who searches gets results, or reads that search is left out; never an error."""
+    seen = ask("/webclient/load_searching/form/?query=plate&datatype=images&field=name&searchGroup=-1&ownedBy=-1")
+    assert seen.status == 200, f"{seen.status}: {seen.body[:200]}"
+    assert variables.get("omero_web_search_left_out", "") in seen.body, seen.body[:200]
+
+
 def test_projects(ask):
     """The public API answers with the projects, as JSON."""
     seen = ask("/api/v0/m/projects/")

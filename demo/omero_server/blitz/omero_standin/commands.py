@@ -1,4 +1,4 @@
-"""Requests of omero.cmd: `ServiceFactory.submit` answers three, and any other with an error that names it.
+"""Requests of omero.cmd: `ServiceFactory.submit` answers four, and any other with an error that names it.
 
 Slice lets submit raise nothing, so the error travels as the response, as in the real server.
 """
@@ -16,6 +16,7 @@ from .model import from_rtype
 from .services.admin import event_context
 from .services.sessions import allowed_session, session_object
 from .sessions import context_of
+from .usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ def _answer(call, request):
             return omero.cmd.OK()
         case omero.cmd.Delete2():
             return _delete(call, request)
+        case omero.cmd.DiskUsage2():
+            return _usage(call, request)
     raise Unsupported(f"the request {request.ice_id()}")
 
 
@@ -125,6 +128,16 @@ def _delete(call, request):
     if not request.dryRun:
         deletion.run()
     return response
+
+
+def _usage(call, request):
+    """Say how much space objects take."""
+    usage = Usage(call)
+    for name, identifiers in (request.targetObjects or {}).items():
+        usage.add(name, identifiers)
+    for name in request.targetClasses or []:
+        usage.add(name, None)
+    return usage.response()
 
 
 def servant_for(session, name):

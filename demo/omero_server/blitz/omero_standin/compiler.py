@@ -14,7 +14,7 @@ from .schema import DETAILS, Field, all_fields, columns, entity
 _ID = Field("id", "id", "long")
 _VERSION = Field("version", "version", "int")
 # Objects that have a place among others of the same owner, and the column that names the owner.
-_LISTED = {"Channel": "pixels", "FilesetEntry": "fileset"}
+_LISTED = {"Channel": "pixels", "FilesetEntry": "fileset", "WellSample": "well"}
 _ARITHMETIC = {"+", "-", "*", "/", "||"}
 
 
@@ -290,6 +290,10 @@ class _Compiler:
             case hql.Call():
                 if node.name == "index":
                     return self.place(scope, node)
+                if node.name in ("minindex", "maxindex"):
+                    return f"{node.name[:3]}({self.place(scope, node)})"
+                if node.name == "size":
+                    return self.size(scope, node.arguments[0])
                 inner = ", ".join(self.sql(scope, each) for each in node.arguments) or "*"
                 if node.name == "type":
                     return self.class_of(scope, node.arguments[0])
@@ -326,10 +330,25 @@ class _Compiler:
         found = self.resolve(scope, node.arguments[0])
         kept = self.entities[found.alias] if isinstance(found, _Row) else None
         if kept is None or kept.name not in _LISTED:
-            raise Unsupported(f"index() of something else than {' and '.join(_LISTED)}")
+            raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}")
         alias, owner = found.alias, quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
+
+    def size(self, scope, node):
+        """Return how many elements of a collection the caller sees."""
+        owner, rest = self.start(scope, node.names) if isinstance(node, hql.Path) else (None, ())
+        if not rest:
+            raise Unsupported("size() of something else than a collection")
+        for name in rest[:-1]:
+            owner = self.step(scope, owner, name)
+        attribute = self.attribute(owner, rest[-1])
+        if attribute is None or attribute.kind != "many":
+            raise Unsupported(f"size() of {'.'.join(node.names)}")
+        kept = entity(attribute.target)
+        alias = self.new_alias(kept)
+        conditions = " and ".join([f"{alias}.{quoted(attribute.column)} = {owner}.id", *self.visible(alias)])
+        return f"(select count(*) from {quoted(kept.table)} {alias} where {conditions})"  # noqa: S608
 
     def value(self, parameter):
         if parameter.name not in self.values:
@@ -381,7 +400,7 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
-            case hql.Call(name="index"):
+            case hql.Call(name="index" | "minindex" | "maxindex" | "size"):
                 return "int"
             case hql.Call(name="type"):
                 return "class"

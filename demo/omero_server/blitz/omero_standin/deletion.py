@@ -54,13 +54,16 @@ _KEYS = _foreign_keys()
 
 
 class Deletion:
-    """What one request deletes.
+    """What one request deletes: all of it the caller may change, `may` tells.
 
     Args:
         call: calls.Call.
         left: set of str, names of entities of which nothing is taken along.
         taken_along: set of str, names of those that are, though they would stay.
     """
+
+    may = staticmethod(may_edit)
+    what = "Deleting"
 
     def __init__(self, call, left=(), taken_along=()):
         """Begin with nothing found."""
@@ -115,8 +118,8 @@ class Deletion:
         for identifier, owner, group in self._select(
             "select id, owner_id, group_id from {} where id = any(%s)", [table], new
         ):
-            if not may_edit(self.call.context_for_all(), owner, group):
-                raise Forbidden(f"Deleting {_TABLES[table].name}:{identifier} not allowed")
+            if not self.may(self.call.context_for_all(), owner, group):
+                raise Forbidden(f"{self.what} {_TABLES[table].name}:{identifier} not allowed")
             self.found[table].add(identifier)
 
     def _referring(self, key):

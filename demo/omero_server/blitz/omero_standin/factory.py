@@ -67,6 +67,10 @@ class Factory:
         """Return a service that reads and writes a file."""
         return create(call, RawFileStore())
 
+    def sharedResources(self, call):
+        """Return the service that knows the repositories."""
+        return omero.grid.SharedResourcesPrx.uncheckedCast(call.blitz.proxy("SharedResources", call.session.uuid))
+
     def getByName(self, call, name):
         """Return a service by the name of its interface."""
         short = name.rpartition(".")[2]

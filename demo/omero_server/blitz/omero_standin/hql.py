@@ -20,7 +20,8 @@ _TOKEN = re.compile(
 )
 _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">=", "like"}
 _CLAUSES = {"from", "where", "group", "order", "having", "left", "right", "inner", "outer", "join", "fetch"}
-_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "type", "coalesce", "index"}
+_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "type", "coalesce", "index", "size"}
+_FUNCTIONS |= {"minindex", "maxindex"}
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,8 @@ class _Parser:
         left = self.expression()
         if self.accept("is"):
             negated = self.accept("not")
+            if self.accept("empty"):
+                return Binary("!=" if negated else "=", Call("size", (left,)), Literal(0))
             self.expect("null")
             return IsNull(left, negated)
         negated = self.accept("not")

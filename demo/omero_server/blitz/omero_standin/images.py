@@ -4,6 +4,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
+import omero
+
 from . import pixels, rendering
 from .errors import ApiUsage, Forbidden, Invalid
 from .new_image import first_settings, new_settings
@@ -52,12 +54,12 @@ def stack_of(call, pixels_id):
         Invalid: there are no such pixels.
         Forbidden: the caller may not see them.
     """
-    owner_id, group_id, path, kind, *sizes = _row(call, pixels_id)
+    owner_id, group_id, path, series, kind, *sizes = _row(call, pixels_id)
     if not may_read(call.context_for_all(), owner_id, group_id):
         raise Forbidden(f"Cannot read Pixels:{pixels_id}")
     if path is None:
         return pixels.stored(sent(call, pixels_id), dict(zip(_SIZES, sizes, strict=True)), kind)
-    return pixels.read(repository(call.blitz.settings) / path)
+    return pixels.read(repository(call.blitz.settings) / path, series)
 
 
 def write_plane(call, pixels_id, place, numbers):
@@ -74,7 +76,7 @@ def write_plane(call, pixels_id, place, numbers):
         ApiUsage: the image was imported from a file.
         Forbidden: the caller may not change it, or the server's repository is read-only.
     """
-    owner_id, group_id, path, kind, *sizes = _row(call, pixels_id)
+    owner_id, group_id, path, _, kind, *sizes = _row(call, pixels_id)
     if is_read_only(call.blitz.settings, "repo"):
         raise Forbidden("this server's repository is read-only")
     if not may_edit(call.context_for_all(), owner_id, group_id):
@@ -89,7 +91,8 @@ def write_plane(call, pixels_id, place, numbers):
 
 def _row(call, pixels_id):
     row = call.connection.execute(
-        "select p.owner_id, p.group_id, o.path || o.name, k.value, p.sizex, p.sizey, p.sizez, p.sizec, p.sizet"
+        "select p.owner_id, p.group_id, o.path || o.name, i.series, k.value,"
+        " p.sizex, p.sizey, p.sizez, p.sizec, p.sizet"
         " from pixels p join image i on i.id = p.image join pixelstype k on k.id = p.pixelstype"
         " left join filesetentry e on e.fileset = i.fileset left join originalfile o on o.id = e.originalfile"
         " where p.id = %s order by e.id limit 1",
@@ -154,13 +157,13 @@ def reset_settings(call, pixels_id):
     Raises:
         Invalid, Forbidden: as from stack_of and store.Store.save.
     """
-    replace_settings(call, pixels_id, first_settings(pixels_id, stack_of(call, pixels_id), enumerations(call)))
+    replace_settings(call, pixels_id, first_settings(stack_of(call, pixels_id), enumerations(call)))
 
 
 def save_settings(call, pixels_id, settings):
     """Keep Settings as the caller's own; their former ones of the image are replaced."""
     channels = [dataclasses.replace(each) for each in settings.channels]
-    made = new_settings(pixels_id, settings.z, settings.t, settings.model, channels, enumerations(call))
+    made = new_settings(settings.z, settings.t, settings.model, channels, enumerations(call))
     replace_settings(call, pixels_id, made)
 
 
@@ -169,6 +172,7 @@ def replace_settings(call, pixels_id, made):
     former = call.connection.execute(
         "select id from renderingdef where pixels = %s and owner_id = %s", (pixels_id, call.session.user_id)
     ).fetchall()
+    made.pixels = omero.model.PixelsI(pixels_id, False)
     Store(call).save(made)
     for (identifier,) in former:
         call.connection.execute("delete from channelbinding where renderingdef = %s", (identifier,))

@@ -34,11 +34,10 @@ def new_pixels(sizes, kind, channels, enumeration):
     return made
 
 
-def new_settings(pixels_id, z, t, model, channels, enumeration):
-    """Return a RenderingDef.
+def new_settings(z, t, model, channels, enumeration):
+    """Return a RenderingDef, of which whoever asks says whose it is.
 
     Args:
-        pixels_id: int.
         z, t: int, the plane that is shown first.
         model: str, rendering.GREYSCALE or rendering.COLOUR.
         channels: list of rendering.Channel.
@@ -48,7 +47,6 @@ def new_settings(pixels_id, z, t, model, channels, enumeration):
         omero.model.RenderingDefI.
     """
     made = omero.model.RenderingDefI()
-    made.pixels = omero.model.PixelsI(pixels_id, False)
     made.defaultZ, made.defaultT = rtypes.rint(z), rtypes.rint(t)
     made.compression = rtypes.rdouble(0.85)
     made.model = enumeration("RenderingModel", model)
@@ -64,14 +62,13 @@ def new_settings(pixels_id, z, t, model, channels, enumeration):
     return made
 
 
-def first_settings(pixels_id, stack, enumeration):
+def first_settings(stack, enumeration):
     """Return the RenderingDef of an image that nobody has set anything of.
 
     Args:
-        pixels_id: int.
         stack: pixels.Stack.
         enumeration: as for new_pixels.
     """
     channels = rendering.default_channels(stack)
     model = rendering.GREYSCALE if len(channels) == 1 else rendering.COLOUR
-    return new_settings(pixels_id, stack.sizes()["sizeZ"] // 2, 0, model, channels, enumeration)
+    return new_settings(stack.sizes()["sizeZ"] // 2, 0, model, channels, enumeration)

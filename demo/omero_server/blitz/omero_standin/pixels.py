@@ -11,6 +11,7 @@ import numpy
 import tifffile
 from PIL import Image
 
+from . import ome_xml
 from .errors import Unsupported
 
 # OMERO's names of kinds of numbers, by numpy's.
@@ -61,24 +62,27 @@ class Stack:
         return {"sizeX": x, "sizeY": y, "sizeZ": z, "sizeC": c, "sizeT": t}
 
 
-def read(path):
-    """Return the Stack of an image file.
+def read(path, series=0):
+    """Return the Stack of an image of a file.
 
     Args:
         path: str or Path; .tif, .tiff, .png or .fake.
+        series: int, the number of the image in an OME-TIFF of several, from 0.
 
     Raises:
         Unsupported: a format, or a kind of numbers, that the stand-in does not read.
         OSError: the file cannot be read.
     """
-    return _read(str(path), Path(path).stat().st_mtime_ns)
+    return _read(str(path), series, Path(path).stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=16)
-def _read(path, _changed):
+def _read(path, number, _changed):
     name = path.lower()
     if name.endswith((".tif", ".tiff")):
-        return _tiff(path)
+        return _tiff(path, number)
+    if number:
+        raise Unsupported(f"several images in {Path(path).name}")
     if name.endswith(".png"):
         return _png(path)
     if name.endswith(".fake"):
@@ -133,9 +137,13 @@ def write_plane(path, sizes, kind, place, numbers):
     whole.flush()
 
 
-def _tiff(path):
+def _tiff(path, number):
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+        described = ome_xml.images(file.ome_metadata)
+        # What is not described as images of its own, such as a preview, is left out.
+        if (described > 1 and len(file.series) != described) or number >= max(described, 1):
+            raise Unsupported(f"{Path(path).name}: {described} images are described, {len(file.series)} have numbers")
+        series = file.series[number]
         if series.nbytes > _LARGEST:
             raise Unsupported(f"images of more than {_LARGEST} bytes")
         names = [_SAME_AXIS.get(axis, axis) for axis in series.axes]
@@ -143,23 +151,13 @@ def _tiff(path):
             raise Unsupported(f"the axes {series.axes} of {Path(path).name}")
         array = series.asarray()
         resolutions = len(series.levels)
-        channels = _ome_channels(file.ome_metadata)
+        channels = ome_xml.channels(file.ome_metadata, number)
     order = [names.index(axis) for axis in _AXES if axis in names]
     array = numpy.transpose(array, order)
     for place, axis in enumerate(_AXES):
         if axis not in names:
             array = numpy.expand_dims(array, place)
     return Stack(array, channels, resolutions)
-
-
-def _ome_channels(text):
-    if text is None:
-        return []
-    image = tifffile.xml2dict(text)["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    channels = pixels.get("Channel", [])
-    channels = channels if isinstance(channels, list) else [channels]
-    return [str(channel["Name"]) for channel in channels if "Name" in channel]
 
 
 def _png(path):

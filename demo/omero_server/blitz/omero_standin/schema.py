@@ -182,6 +182,7 @@ _PLAIN = [
             "thumbnails:Thumbnail.pixels",
             "channels:Channel.pixels",
             "settings:RenderingDef.pixels",
+            "pixelsFileMaps:PixelsOriginalFileMap.child",
         ],
     ),
     _annotated(
@@ -255,6 +256,8 @@ _PLAIN = [
     _link("Project", "Dataset"),
     _link("Dataset", "Image"),
     _link("Screen", "Plate"),
+    # What OMERO 4 archived beside the pixels: there is none.
+    _link("OriginalFile", "Pixels", "PixelsOriginalFileMap"),
 ]
 
 # Subclasses of Annotation: what each adds, and the value that marks it in the column `discriminator`.

@@ -19,6 +19,7 @@ from .commands import servant_for
 from .database import Database, Unusable
 from .factory import GETTERS, Factory
 from .services import SERVICES
+from .services.repositories import ManagedRepository, SharedResources
 from .sessions import SessionTable
 from .settings import VERSION, is_read_only, merged, read_properties
 
@@ -116,6 +117,9 @@ class Locator(Ice.ServantLocator):
             name: make_servant(blitz, getattr(omero.api, name), SERVICES.get(name, object)(), name)
             for name in GETTERS.values()
         }
+        for service in (SharedResources, ManagedRepository):
+            name = service.__name__
+            self.services[name] = make_servant(blitz, getattr(omero.grid, name), service(), name)
 
     def locate(self, current):
         """Return the servant for an identity, none where the session is over."""
