@@ -98,14 +98,14 @@ def test_other_hosts(variables, store, outsiders, reach):
 
 
 def test_listens(host, variables, store):
-    """Nothing of Redis listens beyond the loopback but the store, and what leads to it does not either."""
-    own = f"127.0.0.1:{variables['web_sessions_ports']['own']}"
-    way = f"127.0.0.1:{variables['web_sessions_ports']['shared']}"
-    shared = f"{variables['internal_address']}:{store[1]}"
-    listening = [line.split() for line in host.check_output("ss -Hltnp").splitlines()]
-    seen = {words[3] for words in listening if "redis" in words[-1]}
-    assert seen == {own} | ({shared} if variables["inventory_hostname"] == store[0] else set()), seen
-    assert {words[3] for words in listening if "haproxy" in words[-1]} == {way}
+    """A host's own store and the way to the one for all listen on the loopback alone, that one where it is."""
+    ports = variables["web_sessions_ports"]
+    wanted = {f"127.0.0.1:{port}" for port in ports.values()}
+    if variables["inventory_hostname"] == store[0]:
+        wanted.add(f"{variables['internal_address']}:{store[1]}")
+    listening = {line.split()[3] for line in host.check_output("ss -Hltn").splitlines()}
+    seen = {place for place in listening if int(place.rpartition(":")[2]) in {*ports.values(), store[1]}}
+    assert seen == wanted
 
 
 def test_secrets(host, variables, store):
