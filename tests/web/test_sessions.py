@@ -109,7 +109,8 @@ def test_listens(host, variables, store):
 
 
 def test_secrets(host, variables, store):
-    """Others on the store's host cannot read its key and its password."""
+    """Others on a web host cannot read the store's key and password."""
+    assert host.file("/etc/haproxy/haproxy.cfg").mode & 0o007 == 0, "haproxy.cfg is for everyone"
     if variables["inventory_hostname"] == store[0]:
         for path in ("/etc/redis/web-sessions.conf", "/etc/vitrine/sessions/store.key"):
             assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"

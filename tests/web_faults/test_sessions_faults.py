@@ -25,6 +25,11 @@ FAULTS = {
         "systemctl kill --signal=STOP web-sessions",
         "systemctl kill --signal=CONT web-sessions",
     ),
+    "refusing": (
+        "cp -p /etc/redis/web-sessions.conf /root/web-sessions.conf; sed -i 's/^requirepass.*/requirepass other/'"
+        " /etc/redis/web-sessions.conf; systemctl restart web-sessions",
+        "mv /root/web-sessions.conf /etc/redis/web-sessions.conf; systemctl restart web-sessions",
+    ),
     # As a host without power: nothing comes back, not even a refusal.
     "silent": (
         "nft add table inet lost; nft add chain inet lost input '{ type filter hook input priority -10; }';"
