@@ -113,6 +113,19 @@ def test_lost(variables, store, visit, shared_again, what):
     shared_again()
 
 
+def test_reloaded_while_lost(host, variables, store, visit, shared_again):
+    """HAProxy reloaded while the store is gone goes back to it all the same."""
+    shared_again()
+    store.check_output("systemctl stop web-sessions")
+    try:
+        # With connections to the host's own store.
+        assert {visit(variables["inventory_hostname"])[0] for _ in range(5)} == {200}
+        host.check_output("systemctl reload haproxy")
+    finally:
+        store.check_output("systemctl start web-sessions")
+    shared_again()
+
+
 def test_own_store_away(host, variables, store, visit):
     """A host's own store is for when the other is gone: without it, everything goes on, and it comes back by itself."""
     web = variables["inventory_hostname"]
