@@ -197,3 +197,19 @@ def test_who_answers_the_public(tmp_path, web, refresh, public, refreshing):
     templar = Templar(loader=loader, variables=values)
     assert sorted(templar.template(values["web_endpoints"])) == public
     assert sorted(templar.template(values["web_refresh_endpoints"])) == refreshing
+
+
+@pytest.mark.parametrize(
+    ("web", "keeper", "shared", "keeps"),
+    [(["one"], [], False, "one"), (["one", "two"], [], True, "one"), (["one", "two"], ["three"], True, "three")],
+)
+def test_who_keeps_the_sessions(tmp_path, web, keeper, shared, keeps):
+    """A single web host keeps its own sessions; of several one keeps those of all, the first if none is chosen."""
+    (tmp_path / "groups.yml").symlink_to(PROJECT / "groups.yml")
+    groups = {"web": {"hosts": dict.fromkeys(web)}, "web_sessions": {"hosts": dict.fromkeys(keeper)}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(groups))
+    inventory, manager, loader = read_inventory([str(tmp_path)])
+    values = manager.get_vars(host=inventory.get_host(web[0]))
+    templar = Templar(loader=loader, variables=values)
+    assert templar.template(values["web_sessions_shared"]) is shared
+    assert templar.template(values["web_sessions_endpoint"]) == keeps

@@ -94,7 +94,7 @@ def test_session_cookie(ask):
 
 
 def test_session_store(host):
-    """The session store is for this host alone, and wants a password."""
+    """The host's own session store is for it alone, and wants a password."""
     listening = host.check_output("ss --no-header --listening --tcp --numeric 'sport = 6379'")
     addresses = {line.split()[3] for line in listening.splitlines()}
     assert addresses == {"127.0.0.1:6379"}, f"it listens on {addresses}"

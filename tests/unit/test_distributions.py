@@ -1,0 +1,115 @@
+"""What roles call things on each distribution: the same names for all of them, and a refusal for others."""
+
+import pytest
+from ansible.template import Templar
+
+from vitrine_cli.site import PROJECT, read_inventory
+
+# Any inventory: Ansible is then ready to fill templates in.
+LOADER = read_inventory(["inventories/demo/hosts.yml"])[2]
+ROLES = PROJECT / "roles"
+# The facts of a host of each distribution that roles describe.
+DISTRIBUTIONS = {
+    "Debian-12": ("Debian", "12.11", "12", "Debian"),
+    "Ubuntu-22.04": ("Ubuntu", "22.04", "22", "Debian"),
+    "Ubuntu-24.04": ("Ubuntu", "24.04", "24", "Debian"),
+    "RedHat-9": ("Rocky", "9.6", "9", "RedHat"),
+}
+DESCRIBING = sorted({path.parents[1].name for path in ROLES.glob("*/vars/*-*.yml")})
+
+
+def facts(distribution, version, major, family):
+    """Return variables of a host with these facts (str)."""
+    return {
+        "inventory_hostname": "one",
+        "ansible_facts": {
+            "distribution": distribution,
+            "distribution_version": version,
+            "distribution_major_version": major,
+            "os_family": family,
+            "architecture": "x86_64",
+        },
+    }
+
+
+def read(path):
+    """Return what a role's YAML file has, its templates to be trusted."""
+    return LOADER.load_from_file(str(ROLES / path), trusted_as_template=True)
+
+
+def template(value, variables):
+    """Return a value of a variable file with its templates filled in; an undefined variable raises."""
+    return Templar(loader=LOADER, variables=variables).template(value)
+
+
+def chosen(role, values):
+    """Return the name of the file that role distribution takes for another role (str), empty when there is none."""
+    variables = (
+        read("distribution/vars/main.yml")
+        | values
+        | {"role_path": str(ROLES / "distribution"), "distribution_role": role}
+    )
+    return template(variables["__distribution_name"], variables)
+
+
+def test_roles_that_need_it_are_described():
+    """The roles of OMERO.server and OMERO.web have files."""
+    assert {"omero_python", "omero_server", "omero_web", "session_store"} <= set(DESCRIBING)
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+def test_files_have_the_same_variables(role):
+    """Each distribution has a file, and each file the same variables, of the role's own."""
+    files = {path.stem: read(path) for path in (ROLES / role / "vars").glob("*-*.yml")}
+    assert files.keys() == DISTRIBUTIONS.keys()
+    wanted = files["Debian-12"].keys()
+    assert all(name.startswith(f"__{role}_") for name in wanted)
+    for name, values in files.items():
+        assert values.keys() == wanted, name
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_host_gets_its_own_file(role, name):
+    """A host gets its distribution's file, whose values are of the same kind as Debian's, and whole."""
+    values = facts(*DISTRIBUTIONS[name])
+    assert chosen(role, values) == name
+    variables = values | {"omero_server_java": 17}
+    of_debian = read(f"{role}/vars/Debian-12.yml")
+    for key, value in read(f"{role}/vars/{name}.yml").items():
+        filled = template(value, variables)
+        assert isinstance(filled, type(of_debian[key])), key
+        for each in filled if isinstance(filled, list) else [filled]:
+            assert isinstance(each, str), key
+            assert each, key
+            assert "{" not in each, key
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("Ubuntu", "20.04", "20", "Debian"),
+        ("Debian", "11.9", "11", "Debian"),
+        ("Fedora", "41", "41", "RedHat"),
+        ("Rocky", "8.10", "8", "RedHat"),
+    ],
+)
+def test_others_get_none(role, values):
+    """A host of another distribution, or of another version of one of these, gets no file."""
+    assert chosen(role, facts(*values)) == ""
+
+
+def test_each_role_asks_for_its_own_file():
+    """A role that has such files loads them, under its own name."""
+    for role in DESCRIBING:
+        tasks = read(f"{role}/tasks/main.yml")
+        asked = [task["vars"]["distribution_role"] for task in tasks if "distribution_role" in task.get("vars", {})]
+        assert asked == [role]
+
+
+def test_pythons_are_those_of_the_locks():
+    """The Python of each distribution is one that the pinned packages are for."""
+    for name in DISTRIBUTIONS:
+        version = read(f"omero_python/vars/{name}.yml")["__omero_python_version"]
+        assert tuple(map(int, version.split("."))) >= (3, 11), name
