@@ -11,9 +11,9 @@ import yaml
 from settings import SERVICES
 
 # What a project may have, so that a large site has room: by default it would be 10 servers, 20 cores,
-# 50 GiB of memory, 10 volumes and 10 security groups.
+# 50 GiB of memory, 10 volumes, 1000 GiB of them and 10 security groups.
 COMPUTE_QUOTA = {"instances": 30, "cores": 60, "ram": 100_000}
-VOLUME_QUOTA = {"volumes": 30}
+VOLUME_QUOTA = {"volumes": 30, "gigabytes": 2000}
 # Two sites: the scenario asks for a third, and is refused.
 NETWORK_QUOTA = {"security_groups": 20, "ports": 50}
 FLAVORS = {"m1.small": (1, 1024, 10), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40)}
