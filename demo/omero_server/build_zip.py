@@ -6,6 +6,7 @@ The same checkout gives the same bytes everywhere: files in order, with fixed ti
 
 import argparse
 import hashlib
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -56,13 +57,16 @@ def write(out_dir):
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / f"{top()}.zip"
     # Stored without compression: zlib's versions differ in their output.
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    # Whole or not at all: somebody else may be reading the one that is there.
+    unfinished = out_dir / f".{target.name}.{os.getpid()}"
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         for name, data in sorted(contents().items()):
             entry = zipfile.ZipInfo(f"{top()}/{name}", TIME)
             entry.create_system = _UNIX
             executable = name.startswith("tools/bin/")
             entry.external_attr = (0o100755 if executable else 0o100644) << 16
             archive.writestr(entry, data)
+    unfinished.replace(target)
     return target, hashlib.sha256(target.read_bytes()).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """The inventories and the group model: read as Ansible reads them, without a host."""
 
+import itertools
 import json
 import pathlib
 
@@ -8,7 +9,15 @@ import pytest
 import yaml
 from ansible.template import Templar
 
-from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, known_inventories, load_site, read_inventory
+from vitrine_cli.site import (
+    BESIDE_INVENTORIES,
+    PROJECT,
+    TEST_INVENTORIES,
+    RefusedError,
+    known_inventories,
+    load_site,
+    read_inventory,
+)
 
 SETTINGS = PROJECT / "group_vars" / "all"
 
@@ -150,14 +159,14 @@ def test_an_inventory_is_stronger_than_the_shared_settings(tmp_path):
 
 
 def test_the_scenarios_hosts_are_the_demos_under_another_name():
-    """Tests and demo can run side by side: neither name nor network nor secrets are the same."""
-    demo = load_site(["inventories/demo"])
-    test = load_site(TEST_INVENTORIES)
-    assert demo.name != test.name
-    assert not set(demo.addresses) & set(test.addresses)
-    assert len(demo.addresses) == len(test.addresses)
-    assert demo.secrets != test.secrets
-    assert demo.volumes != test.volumes
+    """Tests, those beside them, and demo can run side by side: neither name nor network nor secrets are the same."""
+    sites = [load_site(sources) for sources in (["inventories/demo"], TEST_INVENTORIES, BESIDE_INVENTORIES)]
+    for one, other in itertools.combinations(sites, 2):
+        assert one.name != other.name
+        assert not set(one.addresses) & set(other.addresses)
+        assert len(one.addresses) == len(other.addresses)
+        assert one.secrets != other.secrets
+        assert one.volumes != other.volumes
 
 
 def test_no_scenario_leaves_out_idempotence_or_verify():

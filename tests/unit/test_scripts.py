@@ -324,6 +324,22 @@ def test_what_has_hosts_of_its_own_runs_beside_the_others(outcomes):
     assert (beside.outcome, beside.failed) == ("failed", 1)
 
 
+def test_linters_run_beside_the_scenarios_from_the_start(outcomes):
+    """They need no host."""
+    linter = checks.Phase("ruff-check", "lint", [], beside=True)
+    ran = outcomes([*scenario_phases(), linter], {LAYERS[0]: "failed"})
+    assert "ruff-check" in ran
+    assert linter.outcome == "passed"
+
+
+def test_what_runs_beside_is_left_out_when_what_it_builds_on_has_failed(outcomes):
+    """As in the row of the others."""
+    beside = checks.Phase("storage-kernel", "scenario", [], builds_on=LAYERS[:1], beside=True)
+    ran = outcomes([beside, *scenario_phases()], {LAYERS[0]: "failed"})
+    assert "storage-kernel" not in ran
+    assert (beside.outcome, beside.failed) == ("skipped", 1)
+
+
 def test_what_runs_beside_ends_with_the_others(monkeypatch):
     """An interruption ends it, and takes down what it had."""
     begun, taken_down = threading.Event(), []

@@ -17,7 +17,7 @@ import yaml
 from rich.table import Table
 
 from vitrine_cli import local, processes, screen
-from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
+from vitrine_cli.site import BESIDE_INVENTORIES, PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LINTERS = {
     "ansible-lint": ["ansible-lint", "--offline", "--strict"],
@@ -139,7 +139,7 @@ def plan(options, known):
     everything = not (options.lint or options.unit or options.scenario)
     phases = []
     if options.lint or everything:
-        phases += [Phase(name, "lint", command) for name, command in LINTERS.items()]
+        phases += [Phase(name, "lint", command, beside=True) for name, command in LINTERS.items()]
     if options.unit or everything:
         phases.append(Phase("unit", "unit", ["pytest", "-p", "no:cacheprovider", "tests/unit"]))
     phases += [
@@ -261,54 +261,62 @@ def run_all(phases, pass_fds=()):
         InterruptedRunError: A signal told us to end.
     """
     broken: set[str] = set()
-    with lane([phase for phase in phases if phase.beside], pass_fds) as start_lane:
+    beside = [phase for phase in phases if phase.beside]
+
+    def run(phase):
+        missing = [name for name in phase.builds_on if name in broken]
+        if missing:
+            phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
+            screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
+        else:
+            run_phase(phase, pass_fds)
+        if phase.outcome != "passed":
+            broken.add(phase.name)
+
+    with lane(run) as put:
+        put(phase for phase in beside if phase.kind != "scenario")
         for phase in (phase for phase in phases if not phase.beside):
-            missing = [name for name in phase.builds_on if name in broken]
-            if missing:
-                phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
-                screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
-            else:
-                run_phase(phase, pass_fds)
-            if phase.outcome != "passed":
-                broken.add(phase.name)
+            run(phase)
             # Not earlier: the first scenario makes the image that all hosts start from.
             if phase.kind == "scenario":
-                start_lane()
+                put(beside)
+        put(beside)
 
 
 @contextlib.contextmanager
-def lane(phases, pass_fds):
+def lane(run):
     """Run phases beside others, one after the other.
 
     Args:
-        phases: list of Phase; outcomes are noted in them.
-        pass_fds: iterable of int, file descriptors that programs shall hold.
+        run: function that takes a Phase.
 
     Yields:
-        A function that starts with them, unless that has been done; at the end at the latest it is.
+        A function that takes an iterable of Phase, and puts those of them into the lane that are not in it.
 
     Raises:
         InterruptedRunError: A signal told us to end; the one that ran has ended, and what it had is taken down.
     """
-    jobs = []
+    jobs = {}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
-        def start():
-            if not jobs:
-                jobs.extend(pool.submit(run_phase, phase, pass_fds) for phase in phases)
+        def put(phases):
+            for phase in phases:
+                if phase.name not in jobs:
+                    jobs[phase.name] = phase, pool.submit(run, phase)
 
         try:
-            yield start
-            start()
-            for job in jobs:
+            yield put
+            for _, job in jobs.values():
                 job.result()
         except BaseException:
-            for job in jobs:
+            for _, job in jobs.values():
                 job.cancel()
-            for phase in phases:
+            for phase, _ in jobs.values():
                 if phase.child and not phase.outcome:
                     processes.end(phase.child)
-                    subprocess.run(["molecule", "destroy", "--scenario-name", phase.name], cwd=PROJECT, check=False)
+                    if phase.kind == "scenario":
+                        command = ["molecule", "destroy", "--scenario-name", phase.name]
+                        subprocess.run(command, cwd=PROJECT, check=False)
             raise
 
 
@@ -336,25 +344,23 @@ def show_recap(phases):
 
 
 @contextlib.contextmanager
-def hosts_of_tests(site, options, phases):
-    """Take the test site's hosts down at the end, and its snapshots unless they shall be kept.
+def hosts_of_tests(site, options):
+    """Take a test site's hosts down at the end, and its snapshots unless they shall be kept.
 
     Args:
         site: Site.
         options: argparse.Namespace, as from parse.
-        phases: list of Phase, what is going to be run.
 
     Yields:
         The lock's file descriptor (int).
     """
     with processes.lock(site, "scripts/test") as descriptor:
         try:
-            processes.need(*PACKAGES)
             yield descriptor
         finally:
             begun = time.monotonic()
             if local.remains(site):
-                log = PROJECT / "reports" / "logs" / "clean-up.log"
+                log = PROJECT / "reports" / "logs" / f"clean-up-{site.name}.log"
                 log.parent.mkdir(parents=True, exist_ok=True)
                 command = ["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"]
                 with log.open("w") as file, processes.started(command, stdout=file, stderr=file) as child:
@@ -364,7 +370,8 @@ def hosts_of_tests(site, options, phases):
                 local.remove_snapshots(site)
             local.tidy(site)
             left = local.remains(site)
-            screen.show_phase("clean-up", "failed" if left else "done", time.monotonic() - begun, ", ".join(left))
+            outcome = "failed" if left else "done"
+            screen.show_phase(f"clean-up {site.name}", outcome, time.monotonic() - begun, ", ".join(left))
 
 
 def main(arguments):
@@ -391,8 +398,11 @@ def main(arguments):
                 raise RefusedError(
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
                 )
-            with hosts_of_tests(load_site(TEST_INVENTORIES), options, phases) as descriptor:
-                run_all(phases, [descriptor])
+            sites = [load_site(sources) for sources in (TEST_INVENTORIES, BESIDE_INVENTORIES)]
+            with contextlib.ExitStack() as stack:
+                descriptors = [stack.enter_context(hosts_of_tests(site, options)) for site in sites]
+                processes.need(*PACKAGES)
+                run_all(phases, descriptors)
         else:
             run_all(phases)
     except RefusedError as problem:

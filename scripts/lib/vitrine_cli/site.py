@@ -8,8 +8,9 @@ import os
 import pathlib
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
-# The site of the scenarios: the demo under another name.
+# The site of the scenarios: the demo under another name; and that of scenarios that run beside the others.
 TEST_INVENTORIES = ["inventories/demo", "molecule/inventory"]
+BESIDE_INVENTORIES = [*TEST_INVENTORIES, "molecule/beside/inventory"]
 
 
 class RefusedError(Exception):
