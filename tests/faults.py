@@ -112,10 +112,14 @@ def wait_until(condition, otherwise, seconds=SECONDS):
         otherwise: str, the sentence for when it does not.
         seconds: int, how long to wait at most.
 
+    Returns:
+        What the condition gave.
+
     Raises:
         AssertionError: with that sentence.
     """
     end = time.monotonic() + seconds
-    while not condition():
+    while not (seen := condition()):
         assert time.monotonic() < end, f"{otherwise} within {seconds} s"
-        time.sleep(1)
+        time.sleep(0.5)
+    return seen

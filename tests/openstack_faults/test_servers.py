@@ -9,12 +9,12 @@ import pathlib
 import re
 import socket
 import subprocess
-import time
 import urllib.parse
 import uuid
 
 import openstack
 import pytest
+from faults import wait_until
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 # Seconds.
@@ -51,15 +51,6 @@ def volume_probe(host, variables):
     host.run("rm --force %s", path)
 
 
-def wait_until(happened):
-    """Wait until a function without arguments returns something true, and return that."""
-    end = time.monotonic() + LIMIT
-    while not (seen := happened()):
-        assert time.monotonic() < end, f"it did not happen within {LIMIT} s"
-        time.sleep(0.5)
-    return seen
-
-
 def wait_for_status(cloud, server, status):
     """Wait until a server is in a status, and nothing is under way; returns it."""
 
@@ -67,7 +58,7 @@ def wait_for_status(cloud, server, status):
         seen = cloud.compute.get_server(server.id)
         return seen if seen.status == status and not seen.task_state else None
 
-    return wait_until(settled)
+    return wait_until(settled, f"the server did not become {status}", LIMIT)
 
 
 def boot_of(host):
@@ -112,7 +103,7 @@ def test_reboot(host, cloud, server, variables, volume_probe, kind):
     """A server comes back from a {kind} reboot with its volume mounted."""
     before = boot_of(host)
     cloud.compute.reboot_server(server(variables["inventory_hostname"]), kind)
-    wait_until(lambda: boot_of(host) not in ("", before))
+    wait_until(lambda: boot_of(host) not in ("", before), "the server did not come back", LIMIT)
     assert host.file(volume_probe).content_string == "promise\n"
     # cloud-init writes them at each boot unless it is told not to.
     for name, address in variables["site_addresses"].items():
@@ -131,7 +122,7 @@ def test_stop_and_start(host, cloud, server, variables, volume_probe):
         pass
     cloud.compute.start_server(its)
     wait_for_status(cloud, its, "ACTIVE")
-    wait_until(lambda: boot_of(host))
+    wait_until(lambda: boot_of(host), "the server did not start", LIMIT)
     assert host.file(volume_probe).content_string == "promise\n"
 
 
@@ -161,13 +152,13 @@ def test_security_groups(cloud, reach, variables):
     cloud.network.delete_security_group_rule(rule)
     try:
         # The hosts' own firewalls would let it pass.
-        wait_until(lambda: not reaches(client, database, port))
+        wait_until(lambda: not reaches(client, database, port), "the port did not close", LIMIT)
     finally:
         cloud.network.create_security_group_rule(
             security_group_id=own.id, remote_group_id=others.id, direction="ingress", ethertype="IPv4", protocol="tcp",
             port_range_min=port, port_range_max=port,
         )  # fmt: skip
-    wait_until(lambda: reaches(client, database, port))
+    wait_until(lambda: reaches(client, database, port), "the port did not open", LIMIT)
 
 
 def test_metadata(host, variables):
@@ -204,7 +195,11 @@ def test_user_data(cloud, short_lived):
     """A server does what its user data say."""
     script = base64.b64encode(b"#!/bin/sh\necho these are user data >/dev/console\n").decode()
     made = wait_for_status(cloud, short_lived(user_data=script), "ACTIVE")
-    wait_until(lambda: "these are user data" in cloud.compute.get_server_console_output(made)["output"])
+    wait_until(
+        lambda: "these are user data" in cloud.compute.get_server_console_output(made)["output"],
+        "the user data are not on the console",
+        LIMIT,
+    )
 
 
 def test_boot_volume(cloud, short_lived):
@@ -217,7 +212,9 @@ def test_boot_volume(cloud, short_lived):
     assert (volume.is_bootable, volume.volume_image_metadata["image_name"]) == (True, "debian-12")
     cloud.compute.delete_server(made)
     cloud.compute.wait_for_delete(made)
-    wait_until(lambda: volume.id not in {each.id for each in cloud.block_storage.volumes()})
+    wait_until(
+        lambda: volume.id not in {each.id for each in cloud.block_storage.volumes()}, "the volume did not go", LIMIT
+    )
 
 
 def what_is_left(server):
@@ -262,11 +259,17 @@ def test_volume_moves(host, cloud, server, variables, database, volume):
         its = server(there.backend.hostname)
         assert not there.file(device).exists
         cloud.compute.create_volume_attachment(its, volume_id=volume.id)
-        wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "in-use")
-        wait_until(lambda there=there: there.file(device).exists)
+        wait_until(
+            lambda: cloud.block_storage.get_volume(volume.id).status == "in-use", "the volume was not attached", LIMIT
+        )
+        wait_until(lambda there=there: there.file(device).exists, "the device did not appear", LIMIT)
         seen = there.check_output(command)
         cloud.compute.delete_volume_attachment(its, volume.id)
-        wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "available")
+        wait_until(
+            lambda: cloud.block_storage.get_volume(volume.id).status == "available",
+            "the volume was not detached",
+            LIMIT,
+        )
         assert not there.file(device).exists
     assert seen == text
     assert volume.id not in output("losetup", "--list", "--output", "BACK-FILE")
@@ -277,7 +280,9 @@ def test_deleted(cloud, short_lived, volume):
     made = wait_for_status(cloud, short_lived(), "ACTIVE")
     (port,) = cloud.network.ports(device_id=made.id)
     cloud.compute.create_volume_attachment(made, volume_id=volume.id)
-    wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "in-use")
+    wait_until(
+        lambda: cloud.block_storage.get_volume(volume.id).status == "in-use", "the volume was not attached", LIMIT
+    )
     namespace = namespace_of(cloud)
 
     def seen():
@@ -288,7 +293,9 @@ def test_deleted(cloud, short_lived, volume):
     cloud.compute.delete_server(made)
     cloud.compute.wait_for_delete(made)
     assert seen() == (False, False, False)
-    wait_until(lambda: cloud.block_storage.get_volume(volume.id).status == "available")
+    wait_until(
+        lambda: cloud.block_storage.get_volume(volume.id).status == "available", "the volume was not detached", LIMIT
+    )
 
 
 def test_services_have_no_way_out(cloud, host):
