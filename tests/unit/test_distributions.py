@@ -26,7 +26,7 @@ VALUES = {
     "postgresql_client_version": 15,
 }
 # Roles that go on some of them only: docs/support.md says why.
-WITHOUT: dict[str, set[str]] = {}
+WITHOUT = {"nginx_cache": {"Ubuntu-22.04", "RedHat-9"}}
 DESCRIBING = sorted({path.parents[1].name for path in ROLES.glob("*/vars/*-*.yml")})
 
 
