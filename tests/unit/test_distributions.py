@@ -1,5 +1,6 @@
 """What roles call things on each distribution: the same names for all of them, and a refusal for others."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,7 @@ VALUES = {
 # Roles that go on some of them only: docs/support.md says why.
 WITHOUT = {"nginx_cache": {"Ubuntu-22.04", "RedHat-9"}}
 DESCRIBING = sorted({path.parents[1].name for path in ROLES.glob("*/vars/*-*.yml")})
+DESCRIBED = [(role, name) for role in DESCRIBING for name in DISTRIBUTIONS if name not in WITHOUT.get(role, set())]
 
 
 def facts(distribution, version, major, family):
@@ -86,14 +88,10 @@ def test_files_have_the_same_variables(role):
         assert values.keys() == wanted, name
 
 
-@pytest.mark.parametrize("role", DESCRIBING)
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize(("role", "name"), DESCRIBED)
 def test_a_host_gets_its_own_file(role, name):
     """A host gets its distribution's file, whose values are of the same kind as Debian's, and whole."""
     values = facts(*DISTRIBUTIONS[name])
-    if name in WITHOUT.get(role, set()):
-        assert chosen(role, values) == ""
-        return
     assert chosen(role, values) == name
     variables = values | VALUES
     of_debian = read(f"{role}/vars/Debian-12.yml")
@@ -121,6 +119,12 @@ def test_others_get_none(role, values):
     assert chosen(role, facts(*values)) == ""
 
 
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in WITHOUT.items() for name in names])
+def test_where_a_role_does_not_go(role, name):
+    """A host of a distribution on which a role does not go gets no file, with which the role refuses it."""
+    assert chosen(role, facts(*DISTRIBUTIONS[name])) == ""
+
+
 def test_each_role_asks_for_its_own_file():
     """A role that has such files loads them, under its own name."""
     for role in DESCRIBING:
@@ -130,12 +134,9 @@ def test_each_role_asks_for_its_own_file():
         assert [name for name in asked if name == role or name != "ca_certificates"] == [role]
 
 
-@pytest.mark.parametrize("role", DESCRIBING)
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize(("role", "name"), DESCRIBED)
 def test_gates_have_the_same_names(role, name):
     """A gate finds a host's names where the role finds them."""
-    if name in WITHOUT.get(role, set()):
-        pytest.skip("the role does not go there")
     values = facts(*DISTRIBUTIONS[name])
     distribution, version = DISTRIBUTIONS[name][:2]
     # Debian's os-release has no minor version.
@@ -155,3 +156,22 @@ def test_pythons_are_those_of_the_locks():
     for name in DISTRIBUTIONS:
         version = read(f"omero_python/vars/{name}.yml")["__omero_python_version"]
         assert tuple(map(int, version.split("."))) >= (3, 11), name
+
+
+@pytest.mark.parametrize(("role", "name"), DESCRIBED)
+def test_no_name_is_missing(role, name):
+    """What a role's tasks and templates call by a name of its own is known on each distribution."""
+    texts = [
+        path.read_text() for part in ("tasks", "handlers", "templates") for path in (ROLES / role / part).rglob("*.*")
+    ]
+    texts += [
+        (ROLES / role / path).read_text()
+        for path in ("defaults/main.yml", "vars/main.yml", f"vars/{name}.yml")
+        if (ROLES / role / path).exists()
+    ]
+    text = "\n".join(texts)
+    used = set(re.findall(rf"\b__{role}_\w+", text))
+    # Set by a file, by a task, or for one.
+    known = set(re.findall(rf"^ *(__{role}_\w+):", text, re.MULTILINE))
+    known |= set(re.findall(rf"(?:register|loop_var|index_var): (__{role}_\w+)", text))
+    assert used <= known, used - known
