@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from conftest import names_of
 
 from vitrine_cli.site import PROJECT, read_inventory
@@ -175,3 +175,16 @@ def test_no_name_is_missing(role, name):
     known = set(re.findall(rf"^ *(__{role}_\w+):", text, re.MULTILINE))
     known |= set(re.findall(rf"(?:register|loop_var|index_var): (__{role}_\w+)", text))
     assert used <= known, used - known
+
+
+def test_base_images():
+    """A base image comes from an archive, or from a container image that is pinned by its digest."""
+    variables = read("provision_local/defaults/main.yml") | read("provision_local/vars/main.yml")
+    for suite in ("bookworm", "jammy", "noble"):
+        assert template(variables["provision_local_from"], variables | {"provision_local_suite": suite}) == ""
+    variables |= {"provision_local_suite": "rocky9"}
+    image = template(variables["provision_local_from"], variables)
+    assert re.fullmatch(r"[a-z.]+/[a-z/]+:9@sha256:[0-9a-f]{64}", image)
+    recipe = template(trust_as_template((ROLES / "provision_local/templates/Containerfile.j2").read_text()), variables)
+    assert recipe.startswith(f"FROM {image}\n")
+    assert {"openssh-server", "python3", "sudo", "systemd"} <= set(recipe.split())
