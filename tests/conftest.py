@@ -2,18 +2,24 @@
 
 import base64
 import json
+import pathlib
 import shlex
 import subprocess
 from types import SimpleNamespace
 
 import pytest
 import testinfra
+import yaml
 
 # Fixtures for the scenarios that break things.
 from faults import container, machine, reboot
+from jinja2 import Environment, StrictUndefined
 from plates import write_plate
 
 __all__ = ["container", "machine", "reboot"]
+
+
+ROLES = pathlib.Path(__file__).resolve().parents[1] / "roles"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,6 +63,30 @@ def reach(request):
 def variables(host):
     """Return the variables that the run has for the host under test."""
     return host.ansible.get_variables()
+
+
+def names_of(host, role, **values):
+    """Return what a host's distribution calls what a role needs, from the file that the role itself loads.
+
+    Args:
+        host: Testinfra host.
+        role: str, such as "omero_web".
+        values: what the file's templates ask for.
+
+    Returns:
+        dict from a name without the role's, such as "redis_service", to its value.
+    """
+    name, release = host.system_info.distribution.capitalize(), host.system_info.release
+    major = release.split(".")[0]
+    # As role distribution has them; whatever is none of Debian's kin has RHEL's names, or none.
+    stems = [f"{name}-{release}", f"{name}-{major}"] + ([] if name in ("Debian", "Ubuntu") else [f"RedHat-{major}"])
+    path = next(path for stem in stems if (path := ROLES / role / "vars" / f"{stem}.yml").exists())
+    fill = Environment(undefined=StrictUndefined, autoescape=False).from_string  # noqa: S701 (names, no pages)
+    raw = yaml.safe_load(path.read_text())
+    return {
+        key.removeprefix(f"__{role}_"): fill(value).render(values) if isinstance(value, str) else value
+        for key, value in raw.items()
+    }
 
 
 @pytest.fixture
