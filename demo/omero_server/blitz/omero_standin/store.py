@@ -6,6 +6,7 @@ from psycopg import sql
 from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
 from .model import from_rtype
 from .permissions import ALL_GROUPS, is_private, may_annotate, may_edit, may_link, may_read
+from .queries import enumeration
 from .schema import DETAILS, entity
 
 _EVENT_TYPE_USER = 4
@@ -24,6 +25,7 @@ class Store:
         self.context = call.context
         self.connection = call.connection
         self.saved = {}
+        self.alive = []  # what `saved` knows by its address, which is nobody else's as long as it is kept
         self.busy = set()
         self._event = None
 
@@ -34,10 +36,25 @@ class Store:
             group = self.context.session_group_id if self.context.group_id == ALL_GROUPS else self.context.group_id
             self._event = self.connection.execute(
                 'insert into event ("time", experimenter, experimentergroup, "type", "session")'
-                " values (now() at time zone 'utc', %s, %s, %s, %s) returning id",
+                " values (clock_timestamp() at time zone 'utc', %s, %s, %s, %s) returning id",
                 (self.context.user_id, group, _EVENT_TYPE_USER, self.call.session.id),
             ).fetchone()[0]
         return self._event
+
+    def note(self, action, java_class, identifiers):
+        """Write what happened to objects into the log of events, at this moment.
+
+        Args:
+            action: str, INSERT or UPDATE.
+            java_class: str, the objects' class as the real server names it.
+            identifiers: list of int.
+        """
+        self._event = None
+        rows = [(identifier, java_class, action, self.event) for identifier in identifiers]
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into eventlog (entityid, entitytype, action, event) values (%s, %s, %s, %s)", rows
+            )
 
     def save(self, given):
         """Insert or update an object and the objects that it holds.
@@ -60,12 +77,14 @@ class Store:
         identifier = from_rtype(given.id)
         if not given.isLoaded():
             return identifier
-        if kept.is_enumeration and identifier is not None:
-            return identifier  # an enumeration's value, which nobody changes
+        if kept.is_enumeration:  # nobody changes its values
+            if identifier is not None:
+                return identifier
+            return from_rtype(enumeration(self.call, kept.name, from_rtype(given._value)).id)
         if not kept.owned and kept.name != "ExternalInfo":
             raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
-        if kept.name == "Annotation":
-            raise Invalid("an annotation of no kind")
+        if kept.name in ("Annotation", "Job"):
+            raise Invalid(f"a {kept.name} of no kind")
         if given._details is None:  # as the JSON API sends objects
             given._details = DetailsI()
         self.busy.add(id(given))
@@ -75,6 +94,7 @@ class Store:
         elif kept.owned:
             self.update(kept, given, identifier, values)
         self.saved[id(given)] = identifier
+        self.alive.append(given)
         if kept.name == "MapAnnotation":
             self.save_pairs(identifier, given._mapValue or [])
         for name in kept.collections:
