@@ -90,7 +90,8 @@ result = {
     "images": len(list(connection.getObjects("Image", opts={"dataset": given["dataset"]}))),
 }
 left = connection.getQueryService().projection("select f.id from Fileset f where f.images is empty", None)
-connection.deleteObjects("Fileset", [max(row[0].val for row in left)], wait=True)
+if left:
+    connection.deleteObjects("Fileset", [max(row[0].val for row in left)], wait=True)
 """
 REMOVE = """
 connection.deleteObjects("Dataset", [given["dataset"]], deleteAnns=True, deleteChildren=True, wait=True)
