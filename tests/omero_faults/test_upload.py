@@ -79,6 +79,18 @@ result["late"] = refused(lambda: store.write(b"late", 0, 4))
 result["bad"] = {
     name: refused(lambda: begin(name)) for name in ("..", "a/", "a/..", "a\\nb.tif")
 }
+def save(entry):
+    connection.getUpdateService().saveObject(entry)
+query = "select e from FilesetEntry e join fetch e.originalFile f where f.hash = :hash order by e.id desc"
+parameters = omero.sys.ParametersI().addString("hash", hash_here).page(0, 1)
+entry = connection.getQueryService().findByQuery(query, parameters)
+moved = entry.originalFile
+moved.path = text("../../../../etc/")
+forged = omero.model.FilesetEntryI()
+forged.fileset, forged.clientPath = omero.model.FilesetI(entry.fileset.id.val, False), text("forged")
+forged.originalFile = omero.model.OriginalFileI()
+forged.originalFile.name, forged.originalFile.path = text("passwd"), text("../../../etc/")
+result["forged"] = [refused(lambda: save(each)) for each in (moved, forged)]
 result["algorithm"] = refused(lambda: begin("a.tif", algorithm="MD5-128"))
 """
 VISITOR = """
@@ -235,6 +247,7 @@ def test_checksums(sent, put_at_client, script):
         "right": "ImportResponse",
         "late": "SecurityViolation",
         "bad": dict.fromkeys(("..", "a/", "a/..", "a\nb.tif"), "ApiUsageException"),
+        "forged": ["SecurityViolation", "SecurityViolation"],
         "algorithm": "ApiUsageException",
     }
     seen = script("public", BEGIN_IMPORT + VISITOR, given)

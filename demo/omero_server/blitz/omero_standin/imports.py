@@ -128,8 +128,9 @@ def begin(call, given, settings):
     names = [path.rpartition("/")[2] for path in paths]
     if not paths:
         raise ApiUsage("No paths provided")
-    if wrong := [name for name in names if name in ("", ".", "..") or not name.isprintable()]:
-        raise ApiUsage(f"{wrong[0]!r} is no name of a file")
+    for path, name in zip(paths, names, strict=True):
+        if name in ("", ".", "..") or not path.isprintable():
+            raise ApiUsage(f"{path!r} is no name of a file")
     if len(set(names)) < len(names):
         raise Unsupported("an import of two files of one name")
     algorithm = settings.checksumAlgorithm and from_rtype(settings.checksumAlgorithm._value)
@@ -138,7 +139,7 @@ def begin(call, given, settings):
     if settings.userSpecifiedAnnotationList:
         raise Unsupported("annotations of an import")
     folder = _new_folder(call)
-    store = Store(call)
+    store = Store(call, importing=True)
     try:
         made, log_file = _new_fileset(call, given, folder, dict(zip(names, paths, strict=True)))
         fileset = store.save(made)

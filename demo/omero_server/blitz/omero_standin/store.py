@@ -10,6 +10,7 @@ from .queries import enumeration
 from .schema import DETAILS, entity
 
 _EVENT_TYPE_USER = 4
+_OF_IMPORTS = ("Fileset", "FilesetEntry", "FilesetJobLink", "JobOriginalFileLink")
 
 
 class Store:
@@ -17,11 +18,14 @@ class Store:
 
     Args:
         call: calls.Call; its transaction holds all that is written.
+        importing: bool, whether the server itself notes an import. Clients cannot write what says which bytes of the
+            repository belong to whom: they would read those of others.
     """
 
-    def __init__(self, call):
+    def __init__(self, call, importing=False):
         """Start with nothing saved."""
         self.call = call
+        self.importing = importing
         self.context = call.context
         self.connection = call.connection
         self.saved = {}
@@ -151,6 +155,7 @@ class Store:
 
     def insert(self, kept, given, values):
         """Insert a row and return its id."""
+        self.check_imports(kept, None, values)
         columns = dict(values)
         if kept.owned:
             owner, group = self.owner_and_group(kept, given, values)
@@ -223,6 +228,7 @@ class Store:
             changed["ns"] = values["ns"]
         if not changed:
             return
+        self.check_imports(kept, identifier, changed)
         if not may_edit(self.context, stored["owner_id"], stored["group_id"]):
             raise Forbidden(f"Updating {kept.name}:{identifier} not allowed")
         version = from_rtype(given._version)
@@ -237,6 +243,19 @@ class Store:
             ),
             [*changed.values(), identifier],
         )
+
+    def check_imports(self, kept, identifier, changed):
+        """Raise where a client would write what imports alone do: their files, and where these lie."""
+        if self.importing:
+            return
+        if kept.name in _OF_IMPORTS or kept.base == "Job":
+            raise Forbidden(f"{kept.name} is written by imports alone")
+        if kept.name == "OriginalFile" and identifier is not None and changed.keys() & {"name", "path", "repo"}:
+            query = "select 1 from {} where {} = %s"
+            for table, column in (("filesetentry", "originalfile"), ("joboriginalfilelink", "child")):
+                statement = sql.SQL(query).format(sql.Identifier(table), sql.Identifier(column))
+                if self.connection.execute(statement, (identifier,)).fetchone():
+                    raise Forbidden(f"OriginalFile:{identifier} is an import's, and stays where it is")
 
     def check_details(self, kept, given, identifier, stored):
         """Raise where an object names another owner or group than the stored ones."""
