@@ -1,19 +1,27 @@
 """What the gates share: the promise and the journal in each report, and ways to reach the other hosts of the run."""
 
 import base64
+import contextlib
 import json
+import pathlib
 import shlex
 import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
 import testinfra
+import yaml
 
 # Fixtures for the scenarios that break things.
 from faults import container, machine, reboot
+from jinja2 import Environment, StrictUndefined
 from plates import write_plate
 
 __all__ = ["container", "machine", "reboot"]
+
+
+ROLES = pathlib.Path(__file__).resolve().parents[1] / "roles"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,6 +65,30 @@ def reach(request):
 def variables(host):
     """Return the variables that the run has for the host under test."""
     return host.ansible.get_variables()
+
+
+def names_of(host, role, **values):
+    """Return what a host's distribution calls what a role needs, from the file that the role itself loads.
+
+    Args:
+        host: Testinfra host.
+        role: str, such as "omero_web".
+        values: what the file's templates ask for.
+
+    Returns:
+        dict from a name without the role's, such as "redis_service", to its value.
+    """
+    name, release = host.system_info.distribution.capitalize(), host.system_info.release
+    major = release.split(".")[0]
+    # As role distribution has them; whatever is none of Debian's kin has RHEL's names, or none.
+    stems = [f"{name}-{release}", f"{name}-{major}"] + ([] if name in ("Debian", "Ubuntu") else [f"RedHat-{major}"])
+    path = next(path for stem in stems if (path := ROLES / role / "vars" / f"{stem}.yml").exists())
+    fill = Environment(undefined=StrictUndefined, autoescape=False).from_string  # noqa: S701 (names, no pages)
+    raw = yaml.safe_load(path.read_text())
+    return {
+        key.removeprefix(f"__{role}_"): fill(value).render(values) if isinstance(value, str) else value
+        for key, value in raw.items()
+    }
 
 
 @pytest.fixture
@@ -127,7 +159,7 @@ def run_omero(client, place, user, password, command):
         place: str, host:port of the server, or a wss:// address.
         user: str.
         password: str; it goes by standard input.
-        command: str, such as "sessions who".
+        command: str, such as "sessions who", or a list of such; what follows one that fails is not run.
 
     Returns:
         subprocess.CompletedProcess with text output.
@@ -143,11 +175,56 @@ def run_omero(client, place, user, password, command):
             "OMERO_PASSWORD=$(cat)",
             "export OMERO_PASSWORD OMERO_USERDIR",
             f"{omero} login --quiet --server {address} {'--port ' + port if port else ''} --user {user}",
-            f"{omero} {command}",
+            *[f"{omero} {each}" for each in ([command] if isinstance(command, str) else command)],
             f"{omero} logout",
         ]
     )
     return run_with_input(client, script, password)
+
+
+# A script of a user: each ends by printing what it found as JSON; the password comes by standard input.
+BEGIN = """
+import json, pathlib, sys, tempfile
+import ezomero, numpy, omero
+from omero.gateway import BlitzGateway
+server, port, user, given = json.loads(sys.argv[1])
+connection = BlitzGateway(user, sys.stdin.read(), host=server, port=port, secure=True)
+if not connection.connect():
+    sys.exit("cannot log in")
+def refused(work):
+    try:
+        work()
+    except Exception as error:
+        return type(error).__name__
+"""
+END = """
+connection.close()
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def script(omero_client, variables):
+    """Return a function that runs a script as a user with what it is given; it returns what the script found.
+
+    The server is the one that clients are told, or another that is named.
+
+    It waits for a server that starts with its host.
+    """
+
+    def run(who, body, given=None, server=variables["omero_endpoint"]):
+        arguments = json.dumps([server, 4064, variables[f"omero_{who}_user"], given])
+        command = f"/opt/omero/client/bin/python -c {shlex.quote(BEGIN + body + END)} {shlex.quote(arguments)}"
+        end = time.monotonic() + 180
+        while True:
+            done = run_with_input(omero_client, command, variables[f"omero_{who}_password"])
+            if "cannot log in" not in done.stderr or time.monotonic() > end:
+                break
+            time.sleep(1)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture
@@ -177,7 +254,20 @@ def omero_import(variables, reach):
 @pytest.fixture
 def put(variables, reach):
     """Return a function that puts bytes into a file of this name on the OMERO.server that writes."""
-    host = reach(variables["groups"]["omero_readwrite"][0])
+    with writer(reach(variables["groups"]["omero_readwrite"][0])) as write:
+        yield write
+
+
+@pytest.fixture
+def put_at_client(omero_client):
+    """Return a function that puts bytes into a file of this name on a host of clients."""
+    with writer(omero_client) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def writer(host):
+    """Give a function that puts bytes into a file of this name on a host and returns its path; take it away then."""
     made = host.check_output("mktemp --directory /run/vitrine-import-XXXXXX")
     host.check_output("chmod 755 %s", made)
 

@@ -1,4 +1,4 @@
-"""A plate as an OME-TIFF, made for tests: no real one is small and free."""
+"""A plate as an OME-TIFF, and TIFFs with a companion file, made for tests: no real ones are small and free."""
 
 import xml.etree.ElementTree as etree
 
@@ -14,6 +14,31 @@ WELLS = [(row, column) for row in range(ROWS) for column in range(COLUMNS) if (r
 def numbers(well, field):
     """Return the numbers of a field of a well, by the wells' places in WELLS: two channels of 24 x 32, each another."""
     return numpy.arange(2 * 24 * 32, dtype="uint16").reshape(2, 24, 32) + 100 * (FIELDS * well + field)
+
+
+def write_companion(path, names):
+    """Write OME-XML beside TIFFs that have the numbers of an image each: those of the first field of the first wells.
+
+    Args:
+        path: Path, of a .companion.ome.
+        names: list of str, of the TIFFs.
+    """
+    root = etree.Element(f"{{{NAMESPACE}}}OME")
+    for number, name in enumerate(names):
+        tifffile.imwrite(path.with_name(name), numbers(number, 0), photometric="minisblack", metadata=None)
+        image = etree.SubElement(root, f"{{{NAMESPACE}}}Image", {"ID": f"Image:{number}", "Name": f"image {number}"})
+        sizes = {"SizeX": "32", "SizeY": "24", "SizeC": "2", "SizeZ": "1", "SizeT": "1"}
+        attributes = {"ID": f"Pixels:{number}", "DimensionOrder": "XYCZT", "Type": "uint16"} | sizes
+        pixels = etree.SubElement(image, f"{{{NAMESPACE}}}Pixels", attributes)
+        for channel, label in enumerate(("DNA", "Actin")):
+            identity = {"ID": f"Channel:{number}:{channel}", "Name": label}
+            etree.SubElement(pixels, f"{{{NAMESPACE}}}Channel", identity)
+        for channel in range(2):
+            place = {"FirstC": str(channel), "IFD": str(channel), "PlaneCount": "1"}
+            data = etree.SubElement(pixels, f"{{{NAMESPACE}}}TiffData", place)
+            uuid = etree.SubElement(data, f"{{{NAMESPACE}}}UUID", {"FileName": name})
+            uuid.text = f"urn:uuid:00000000-0000-0000-0000-00000000000{number}"
+    path.write_bytes(etree.tostring(root))
 
 
 def write_plate(path, change=None):

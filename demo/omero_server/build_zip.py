@@ -7,6 +7,7 @@ The same checkout gives the same bytes everywhere: files in order, with fixed ti
 import argparse
 import hashlib
 import os
+import stat
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +17,18 @@ RELEASE = HERE / "release"
 BLITZ = HERE / "blitz"
 # Where the servants go inside the release.
 LIBRARY = "lib/standin"
+# What of it `omero import` needs on a host without the server.
+IMPORTER = (
+    "etc/logback-cli.xml",
+    "lib/client/README",
+    "lib/client/stand-in.jar",
+    f"{LIBRARY}/omero_standin/__init__.py",
+    f"{LIBRARY}/omero_standin/checksums.py",
+    f"{LIBRARY}/omero_standin/errors.py",
+    f"{LIBRARY}/omero_standin/importer.py",
+    f"{LIBRARY}/omero_standin/ome_xml.py",
+    "tools/bin/java",
+)
 TIME = (2026, 1, 1, 0, 0, 0)
 _UNIX = 3
 
@@ -45,6 +58,33 @@ def contents():
     return found
 
 
+def mode(name):
+    """Return the type and mode of a file of the release."""
+    return 0o100755 if name.startswith("tools/bin/") else 0o100644
+
+
+def write_importer(folder):
+    """Write the importer, for hosts that have no server.
+
+    Args:
+        folder: Path; what is in it goes, if it is no part of the importer.
+    """
+    found = contents()
+    for name in IMPORTER:
+        path = folder / name
+        if path.is_file() and path.read_bytes() == found[name] and path.stat().st_mode == mode(name):
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: somebody else may be reading the one that is there.
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_bytes(found[name])
+        unfinished.chmod(stat.S_IMODE(mode(name)))
+        unfinished.replace(path)
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in IMPORTER:
+            path.unlink(missing_ok=True)
+
+
 def write(out_dir):
     """Write the zip.
 
@@ -63,8 +103,7 @@ def write(out_dir):
         for name, data in sorted(contents().items()):
             entry = zipfile.ZipInfo(f"{top()}/{name}", TIME)
             entry.create_system = _UNIX
-            executable = name.startswith("tools/bin/")
-            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            entry.external_attr = mode(name) << 16
             archive.writestr(entry, data)
     unfinished.replace(target)
     return target, hashlib.sha256(target.read_bytes()).hexdigest()
@@ -73,8 +112,10 @@ def write(out_dir):
 def main():
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="where the zip is written")
-    target, digest = write(parser.parse_args().out_dir)
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="for the zip and the folder importer")
+    out_dir = parser.parse_args().out_dir
+    target, digest = write(out_dir)
+    write_importer(out_dir / "importer")
     print(target)
     print(digest)
     return 0

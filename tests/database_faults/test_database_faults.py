@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import run_with_input
+from conftest import names_of, run_with_input
 from faults import check_refuses, journal, wait_until, wrong_volumes
 
 testinfra_hosts = ["ansible://database"]
@@ -20,9 +20,10 @@ PSQL = "psql --no-psqlrc --tuples-only --no-align --quiet --set=ON_ERROR_STOP=1 
 
 
 @pytest.fixture
-def unit(variables):
+def unit(host, variables):
     """Return the name of the server's unit."""
-    return f"postgresql@{variables['database_version']}-main"
+    version = variables["database_version"]
+    return names_of(host, "postgresql", postgresql_version=version, postgresql_data_dir=VOLUME)["service"]
 
 
 @pytest.fixture

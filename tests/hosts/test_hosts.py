@@ -4,7 +4,7 @@ import pathlib
 import time
 
 import pytest
-from conftest import can_connect
+from conftest import can_connect, names_of
 
 testinfra_hosts = ["ansible://hosts"]
 
@@ -27,11 +27,10 @@ def test_clock(host):
 def test_certificates(host, variables):
     """Every extra certificate authority of the site is trusted by the system's bundle."""
     default = pathlib.Path("/usr/local/share/ca-certificates").glob("*.crt")
+    names = names_of(host, "ca_certificates")
     for certificate in variables.get("ca_certificates_files", map(str, default)):
         name = pathlib.Path(certificate).name
-        seen = host.run(
-            "openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt %s", f"/usr/local/share/ca-certificates/{name}"
-        )
+        seen = host.run("openssl verify -CAfile %s %s", names["bundle"], f"{names['dir']}/{name}")
         assert seen.rc == 0, f"{name}: {seen.stderr.strip() or seen.stdout.strip()}"
 
 

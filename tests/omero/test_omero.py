@@ -57,6 +57,21 @@ def test_certificate(host, omero_client, variables):
     assert omero_client.run(anonymous).rc != 0, "it took an anonymous cipher"
 
 
+def test_upgrade_check(host, variables):
+    """Nobody is told which version runs, unless the site says whom: `omero admin diagnostics` asks the host itself."""
+    if variables.get("omero_server_upgrades_url"):
+        pytest.skip("the site asks for newer versions")
+    # What the command would ask, without asking.
+    code = (
+        "from omero.config import ConfigXml; from omero.plugins.prefs import WriteableConfigControl as Control;"
+        " from omero.util.upgrade_check import UpgradeCheck; UpgradeCheck.run = lambda self: None;"
+        f" config = ConfigXml({HOME + '/etc/grid/config.xml'!r}, read_only=True);"
+        " print(Control.run_upgrade_check(None, config, 'diagnostics').url)"
+    )
+    command = "runuser --user=%s -- env OMERODIR=%s /opt/omero/server/venv/bin/python -c %s"
+    assert host.check_output(command, variables["omero_system_user"], HOME, code) == "http://127.0.0.1:9/"
+
+
 def test_without_tls(omero_client, variables):
     """The port without TLS is out of reach."""
     assert not can_connect(omero_client, variables["internal_address"], 4063, 1), "port 4063 answers"

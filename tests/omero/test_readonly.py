@@ -9,6 +9,23 @@ testinfra_hosts = ["ansible://omero_readonly"]
 pytestmark = pytest.mark.unit("omero-server")
 
 REPOSITORY = "/srv/omero"
+# What a client asks first when it imports a file: the server notes it, and makes a place for it.
+IMPORT = """
+def filesets():
+    return connection.getQueryService().projection("select count(f.id) from Fileset f", None)[0][0].val
+def begin():
+    repository = connection.c.sf.sharedResources().repositories().proxies[0]
+    entry = omero.model.FilesetEntryI()
+    entry.clientPath = omero.rtypes.rstring("promise.tif")
+    fileset = omero.model.FilesetI()
+    fileset.addFilesetEntry(entry)
+    settings = omero.grid.ImportSettings(userSpecifiedAnnotationList=[])
+    settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
+    settings.checksumAlgorithm.value = omero.rtypes.rstring("SHA1-160")
+    omero.grid.ManagedRepositoryPrx.checkedCast(repository).importFileset(fileset, settings)
+before = filesets()
+result = {"refused": refused(begin), "made": filesets() - before}
+"""
 
 
 @pytest.fixture
@@ -38,6 +55,13 @@ def test_writes_are_refused(omero):
     found = omero(f"hql --quiet --style plain \"select p.id from Project p where p.name = '{name}'\"")
     assert found.returncode == 0, found.stderr
     assert name not in found.stdout
+
+
+def test_imports_are_refused(script, variables):
+    """Who may import at the server that writes may not here, and no file is noted."""
+    seen = script("curator", IMPORT, server=variables["inventory_hostname"])
+    assert seen["refused"], "it took it"
+    assert seen["made"] == 0
 
 
 def test_database_user(variables, reach):

@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from conftest import can_connect, check_mounts
+from conftest import can_connect, check_mounts, names_of
 
 testinfra_hosts = ["ansible://storage"]
 # nfs-ganesha or the kernel's nfs-server, whichever it is.
@@ -39,7 +39,8 @@ def probe(host, variables):
 
 def test_starts_at_boot(host):
     """The NFS server runs, starts at boot, and starts on nothing but its own volume."""
-    name = "nfs-server" if host.package("nfs-kernel-server").is_installed else "nfs-ganesha"
+    ganesha = names_of(host, "nfs_server")["ganesha_packages"][0]
+    name = "nfs-ganesha" if host.package(ganesha).is_installed else "nfs-server"
     service = host.service(name)
     assert service.is_running
     assert service.is_enabled

@@ -206,3 +206,48 @@ def test_broken_xml(tmp_path, text, words):
     tifffile.tiffcomment(tmp_path / "x.ome.tif", text)
     with pytest.raises((ValueError, Unsupported), match=words):
         ome_xml.contents(tmp_path / "x.ome.tif")
+
+
+# Sets of files
+
+
+def test_companion(tmp_path):
+    """TIFFs with OME-XML beside them are one set: each image has the numbers of its own file."""
+    path = tmp_path / "x.companion.ome"
+    plates.write_companion(path, ["a.tif", "b.tif"])
+    found = ome_xml.contents(path)
+    assert found.images == ["image 0", "image 1"]
+    assert [each.name for each in found.files] == ["x.companion.ome", "a.tif", "b.tif"]
+    for number in range(2):
+        stack = pixels.read(path, number)
+        assert (stack.array[0, :, 0] == plates.numbers(number, 0)).all()
+        assert stack.channels == ["DNA", "Actin"]
+
+
+def test_image_in_another_file(tmp_path):
+    """An image of a set whose numbers lie in another of its files than that which is read has those numbers."""
+    plates.write_companion(tmp_path / "x.companion.ome", ["a.ome.tif", "b.ome.tif"])
+    text = (tmp_path / "x.companion.ome").read_text()
+    for number, name in enumerate(("a.ome.tif", "b.ome.tif")):
+        numbers = plates.numbers(number, 0)
+        tifffile.imwrite(tmp_path / name, numbers, photometric="minisblack", metadata=None, description=text)
+    for number in range(2):
+        assert (pixels.read(tmp_path / "a.ome.tif", number).array[0, :, 0] == plates.numbers(number, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('FileName="b.tif"', 'FileName="gone.tif"', "names gone.tif, which is not there"),
+        ('FileName="b.tif"', 'FileName="/etc/passwd"', "names /etc/passwd, which is not beside it"),
+        ("FileName=", "Name=", "names no TIFF with the numbers"),
+        ("</", "<", "not well-formed"),
+    ],
+)
+def test_companion_refused(tmp_path, old, new, words):
+    """A companion file whose TIFFs are not there, or are none, is refused."""
+    path = tmp_path / "x.companion.ome"
+    plates.write_companion(path, ["a.tif", "b.tif"])
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises((ValueError, OSError, Unsupported), match=words):
+        ome_xml.contents(path)

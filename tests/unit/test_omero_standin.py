@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
 sys.path.insert(0, str(ROOT / "blitz"))
 
-from omero_standin import hql, passwords, permissions, schema, settings  # noqa: E402
+from omero_standin import checksums, hql, passwords, permissions, schema, settings  # noqa: E402
 from omero_standin.compiler import compile_query  # noqa: E402
 from omero_standin.errors import ApiUsage, Forbidden, Unsupported  # noqa: E402
 
@@ -97,6 +97,38 @@ def test_builder_prints_path_and_digest(tmp_path):
     done = subprocess.run([sys.executable, ROOT / "build_zip.py", tmp_path], capture_output=True, text=True, check=True)
     path, digest = done.stdout.split()
     assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+
+
+def test_importer_needs_nothing_of_the_server(tmp_path):
+    """What hosts of clients get is whole: the program, and every module that its modules import."""
+    builder = load_builder(ROOT / "build_zip.py")
+    (tmp_path / "old").touch()
+    builder.write_importer(tmp_path)
+    assert not (tmp_path / "old").exists()
+    assert (tmp_path / "tools/bin/java").stat().st_mode & stat.S_IXOTH
+    assert list((tmp_path / "lib/client").glob("*.jar")), "`omero import` looks for one"
+    modules = {path.stem: path.read_text() for path in (tmp_path / "lib/standin/omero_standin").glob("*.py")}
+    assert "importer" in modules
+    for text in modules.values():
+        for line in re.findall(r"^from \.(\w*) import (.*)$", text, re.MULTILINE):
+            assert (line[0] or line[1]) in modules
+
+
+# Checksums
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "wanted"),
+    [("SHA1-160", "a9993e364706816aba3e25717850c26c9cd0d89d"), ("File-Size-64", "0000000000000003")],
+)
+def test_checksums(tmp_path, algorithm, wanted):
+    """Those of bytes that come one after the other and of a file are the same, and as OMERO writes them."""
+    checksum = checksums.Checksum(algorithm)
+    for part in (b"a", b"bc"):
+        checksum.add(part)
+    (tmp_path / "x").write_bytes(b"abc")
+    assert checksum.text() == checksums.checksum_of(tmp_path / "x", algorithm) == wanted
+    assert algorithm in checksums.ALGORITHMS
 
 
 # The tools

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import can_connect, fetch
+from conftest import can_connect, fetch, names_of
 
 testinfra_hosts = ["ansible://web"]
 pytestmark = pytest.mark.unit("omero-web")
@@ -18,10 +18,10 @@ def ask(variables, reach):
     return lambda path, **more: fetch(proxy, address, port, path, **({"headers": headers} | more))
 
 
-@pytest.mark.parametrize("name", ["omero-web", "redis-server", "nginx"])
+@pytest.mark.parametrize("name", ["omero-web", "redis", "nginx"])
 def test_starts_at_boot(host, name):
     """{name} runs and starts at boot."""
-    service = host.service(name)
+    service = host.service(names_of(host, "omero_web")["redis_service"] if name == "redis" else name)
     assert service.is_running, f"{name} does not run"
     assert service.is_enabled
 

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fetch
+from conftest import fetch, names_of
 from faults import wait_until
 
 testinfra_hosts = ["ansible://web"]
@@ -133,13 +133,14 @@ def test_own_store_away(host, variables, store, visit):
     """A host's own store is for when the other is gone: without it, everything goes on, and it comes back by itself."""
     web = variables["inventory_hostname"]
     _, known, _ = visit(web)
-    host.check_output("systemctl stop redis-server")
+    redis = names_of(host, "omero_web")["redis_service"]
+    host.check_output("systemctl stop %s", redis)
     try:
         assert [visit(web, known)[:2] for _ in range(5)] == [(200, known)] * 5
     finally:
-        host.check_output("systemctl start redis-server")
-    host.check_output("systemctl kill --signal=KILL redis-server")
-    wait_until(lambda: host.service("redis-server").is_running, "it did not start again")
+        host.check_output("systemctl start %s", redis)
+    host.check_output("systemctl kill --signal=KILL %s", redis)
+    wait_until(lambda: host.service(redis).is_running, "it did not start again")
     assert visit(web, known)[:2] == (200, known)
 
 

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fetch
+from conftest import fetch, names_of
 from faults import wait_until
 
 testinfra_hosts = ["ansible://web"]
@@ -59,9 +59,10 @@ def test_sessions_away(host, variables, ask):
     """The health page of a single web host says when its session store is gone; both start again by themselves."""
     if variables["web_sessions_shared"]:
         pytest.skip("the site has several web hosts (test_sessions_faults.py)")
-    host.check_output("systemctl kill --signal=KILL redis-server")
+    redis = names_of(host, "omero_web")["redis_service"]
+    host.check_output("systemctl kill --signal=KILL %s", redis)
     wait_until(lambda: ask("/health").status == 200, "it did not recover by itself", SECONDS)
-    host.check_output("systemctl stop redis-server")
+    host.check_output("systemctl stop %s", redis)
     try:
         assert ask("/health").status in (502, 503)
     finally:

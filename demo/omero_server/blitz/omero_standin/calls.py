@@ -69,16 +69,17 @@ def exception_of(error, what):
         error = Invalid(f"org.hibernate.exception.ConstraintViolationException: {error}")
     elif isinstance(error, psycopg.errors.DataError):
         error = Invalid(str(error))
+    more = {}
     if isinstance(error, Refusal):
         log.info("%s refused: %s: %s", what, error.ice_name, error)
-        name, message = error.ice_name, str(error)
+        name, message, more = error.ice_name, str(error), error.more or {}
     elif isinstance(error, PoolTimeout):
         log.error("%s: no database connection was free", what)
         name, message = "DatabaseBusyException", "no database connection was free"
     else:
         log.error("%s failed", what, exc_info=error)
         name, message = "InternalException", f"{type(error).__name__}: {error}"
-    return getattr(omero, name)(serverExceptionClass=f"ome.conditions.{name}", message=message)
+    return getattr(omero, name)(serverExceptionClass=f"ome.conditions.{name}", message=message, **more)
 
 
 def answer(blitz, service, name, operation, arguments, current):

@@ -13,7 +13,7 @@ from psycopg import sql
 from . import images, original_files
 from .errors import Forbidden, Invalid, Unsupported
 from .permissions import may_edit
-from .schema import BY_DISCRIMINATOR, ENTITIES, entity
+from .schema import BY_DISCRIMINATOR, ENTITIES, OF_SEVERAL_CLASSES, entity
 
 # Objects that go with the last one that refers to them, beside the children of links: table and column.
 _BEHIND = (
@@ -30,7 +30,8 @@ _PACKAGES = {
     "containers": "Project Dataset ProjectDatasetLink DatasetImageLink",
     "core": "Image Pixels PlaneInfo Channel LogicalChannel OriginalFile",
     "display": "RenderingDef ChannelBinding Thumbnail",
-    "fs": "Fileset FilesetEntry",
+    "fs": "Fileset FilesetEntry FilesetJobLink",
+    "jobs": "UploadJob MetadataImportJob PixelDataJob ThumbnailGenerationJob JobOriginalFileLink",
     "roi": "Roi",
     "screen": "Screen Plate PlateAcquisition Well WellSample ScreenPlateLink",
     "stats": "StatsInfo",
@@ -144,7 +145,7 @@ class Deletion:
         return [each for each, name in names.items() if not self.left & {name, _TABLES[target].name}]
 
     def _name(self, table, identifier):
-        if table != "annotation":
+        if table not in OF_SEVERAL_CLASSES:
             return _TABLES[table].name
         mark = self._select("select discriminator from {} where id = any(%s)", [table], [identifier])[0][0]
         return BY_DISCRIMINATOR[mark].name

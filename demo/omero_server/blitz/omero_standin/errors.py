@@ -5,9 +5,10 @@ Nothing here needs Ice: the servants translate each class into the exception of 
 
 
 class Refusal(Exception):
-    """A call that is answered with an exception; `ice_name` is its class in the `omero` module."""
+    """A call that is answered with an exception: `ice_name` is its class in the `omero` module, `more` its fields."""
 
     ice_name = "InternalException"
+    more = None
 
 
 class ApiUsage(Refusal):
@@ -46,6 +47,27 @@ class Invalid(Refusal):
     """The object cannot be stored as it is."""
 
     ice_name = "ValidationException"
+
+
+class WrongChecksum(Refusal):
+    """Files did not arrive as they were sent.
+
+    Args:
+        checksums: dict from the number of a file, from 0, to the checksum (str) that it has here, empty where none.
+    """
+
+    ice_name = "ChecksumValidationException"
+
+    def __init__(self, checksums):
+        """Name them as the real server does."""
+        super().__init__("A checksum mismatch has occurred.")
+        self.more = {"failingChecksums": checksums}
+
+
+class Unreadable(Refusal):
+    """A file is known, and its bytes cannot be read."""
+
+    ice_name = "ResourceError"
 
 
 class Outdated(Refusal):

@@ -1,33 +1,43 @@
 """The stand-in's importer, in the place of OMERO's CommandLineImporter: `omero import` starts it as java.
 
-It runs on the server's own host, as the server's user, since it puts files into the managed repository itself. Options,
+It runs on any host that reaches the server: it sends the files' bytes, or, on the server's own host and as a user who
+may write to the managed repository, makes links there (`--transfer=ln_s`). The server makes images of them. Options,
 output and exit codes are those of the real one, as far as it knows them; it refuses all others.
 """
 
 import argparse
 import dataclasses
-import datetime
 import os
-import shutil
+import stat
 import sys
+import time
+import uuid
 from pathlib import Path
 
 import omero
+import omero.all
 import omero.clients
 import omero.rtypes as rtypes
 
-from . import ome_xml, pixels, rendering
+from . import ome_xml
+from .checksums import ALGORITHMS, Checksum
 from .errors import Refusal
-from .images import repository
-from .new_image import first_settings, new_pixels
-from .new_plate import new_plate
 
-_FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".fake": "Fake"}
-# How files came into the repository, as OMERO notes it with them.
+# How files come into the repository, as OMERO notes it with them.
 _TRANSFERS = {"upload": "UploadFileTransfer", "ln_s": "SymlinkFileTransfer"}
 # What images or plates are linked to, and which of several of one name is taken: the newest, the oldest, a new one.
 _TARGETS = {"Dataset": omero.model.DatasetI, "Screen": omero.model.ScreenI}
 _CHOICES = "+-%@"
+# Bytes that travel at a time, as with the real importer.
+_BLOCK = omero.constants.DEFAULTBLOCKSIZE
+# Exit codes: nothing could be imported, something was not.
+_NOTHING, _FAILED = 1, 2
+# Seconds between two looks at an import that the server does, at first and at most.
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 2
+
+
+class FailedImportError(Exception):
+    """An import failed; its text says why."""
 
 
 @dataclasses.dataclass
@@ -37,6 +47,7 @@ class Made:
     fileset: int
     images: list
     plates: list
+    pixels: list
 
 
 def parse(arguments):
@@ -50,10 +61,11 @@ def parse(arguments):
     parser.add_argument("-r", dest="screen")
     parser.add_argument("-n", "--name")
     parser.add_argument("-x", "--description")
+    parser.add_argument("-c", dest="carry_on", action="store_true")
     parser.add_argument("--transfer", choices=list(_TRANSFERS), default="upload")
     parser.add_argument("--exclude", choices=["clientpath"])
     parser.add_argument("--output", choices=["ids", "legacy", "yaml"], default="ids")
-    parser.add_argument("--checksum-algorithm", choices=["File-Size-64", "SHA1-160"], default="SHA1-160")
+    parser.add_argument("--checksum-algorithm", choices=ALGORITHMS)
     for nothing in ("--no-thumbnails", "--no-stats-info", "--no-upgrade-check"):
         parser.add_argument(nothing, action="store_true")
     parser.add_argument("paths", nargs="+", type=Path)
@@ -61,38 +73,74 @@ def parse(arguments):
 
 
 def main(arguments):
-    """Import files; returns the exit code: 0, 1 when some were not imported."""
+    """Import files; returns the exit code: 0, 1 when none can be read, 2 when an import failed.
+
+    As the real one, it ends at the first import that fails, unless it is told -c, and then ends with 0.
+    """
     options = parse(arguments)
+    candidates, errors = find(options.paths)
+    if not candidates:
+        print("No imports due to errors!", file=sys.stderr)
+        return _NOTHING
     client = omero.client(options.server, options.port)
-    errors, imported = 0, []
+    imported = []
     try:
         client.joinSession(options.key)
         importer = Importer(client.getSession(), options)
-        for path in options.paths:
+        for path, files in candidates:
             try:
-                made = importer.take(path.absolute())
-            except (OSError, Refusal, ValueError, omero.ServerError) as error:
+                made = importer.take(path, files)
+            except (OSError, FailedImportError, omero.ServerError) as error:
                 errors += 1
-                print(f"ERROR {path}: {getattr(error, 'message', error)}", file=sys.stderr)
-                continue
+                complain(path, getattr(error, "message", error))
+                if options.carry_on:
+                    continue
+                print("Exiting on error", file=sys.stderr)
+                break
             if made is None:
                 print(f"{path} was imported before, and is left out", file=sys.stderr)
                 continue
             imported.append(made)
-            report(options.output, made, importer.pixels_of)
+            report(options.output, made)
+    except ValueError as error:  # the target
+        errors += 1
+        complain(options.target or options.dataset or options.screen, error)
     finally:
         client.closeSession()
     print(summary(imported, errors), file=sys.stderr)
-    return 1 if errors else 0
+    return _FAILED if errors and not options.carry_on else 0
 
 
-def report(form, made, pixels_of):
+def find(paths):
+    """Look for what can be imported.
+
+    Args:
+        paths: list of Path.
+
+    Returns:
+        A list of (absolute Path, list of Path: its files), and the number of errors, which are printed.
+    """
+    found, errors = [], 0
+    for path in paths:
+        try:
+            found.append((path.absolute(), ome_xml.contents(path.absolute()).files))
+        except (OSError, Refusal, ValueError) as error:
+            errors += 1
+            complain(path, error)
+    return found, errors
+
+
+def complain(what, error):
+    """Print an error (Exception or str) of a path or target."""
+    print(f"ERROR {what}: {error}", file=sys.stderr)
+
+
+def report(form, made):
     """Print what was imported, for other programs to read.
 
     Args:
         form: str, as --output names it.
         made: Made.
-        pixels_of: function from ids of images to those of their pixels.
     """
     if form == "yaml":
         print(f"---\n- Fileset: {made.fileset}")
@@ -104,7 +152,7 @@ def report(form, made, pixels_of):
         print(f"Image:{','.join(map(str, made.images))}")
         return
     print("Imported pixels:", file=sys.stderr)
-    print("\n".join(map(str, pixels_of(made.images))))
+    print("\n".join(map(str, made.pixels)))
     print(f"Other imported objects:\nFileset:{made.fileset}", file=sys.stderr)
     for kind, identities in (("Plate", made.plates), ("Image", made.images)):
         for identity in identities:
@@ -133,23 +181,21 @@ class Importer:
 
     def __init__(self, session, options):
         """Look where files go and what they are linked to."""
-        self.session = session
         self.options = options
         self.query, self.update = session.getQueryService(), session.getUpdateService()
-        self.types = session.getTypesService()
-        self.repository = repository(session.getConfigService().getConfigValues(r"omero\.(data|managed)\.dir"))
-        self.user = session.getAdminService().getEventContext()
+        repositories = session.sharedResources().repositories()
+        self.repository = omero.grid.ManagedRepositoryPrx.checkedCast(repositories.proxies[0])
         self.target = self.find_target()
 
     def find_target(self):
-        """Return the Dataset or Screen of the target, not loaded, or None; a name that is missing is made.
+        """Return the Dataset or Screen of the target, or None; a name that is missing is made.
 
         Raises:
             ValueError: there is none, there are several where one is wanted, or the target is of another kind.
         """
         target = self.options.target
         for kind, identity in (("Dataset", self.options.dataset), ("Screen", self.options.screen)):
-            target = target or (identity and f"{kind}:id:{identity}")
+            target = target or (identity and f"{kind}:id:{identity.removeprefix(f'{kind}:')}")
         if not target:
             return None
         kind, _, rest = target.partition(":")
@@ -158,31 +204,70 @@ class Importer:
         if kind not in _TARGETS or how not in ("id", "name") or (how == "id" and not what.isdecimal()):
             raise ValueError(f"the target {target}; the stand-in knows id:1 and name:X of Dataset and Screen")
         if how == "id":
-            if self.query.find(kind, int(what)) is None:
+            found = self.query.find(kind, int(what))
+            if found is None:
                 raise ValueError(f"there is no {kind.lower()} for {target}")
-            return _TARGETS[kind](int(what), False)
+            return found
         parameters = omero.sys.ParametersI().addString("name", what)
-        found = self.query.projection(f"select o.id from {kind} o where o.name = :name order by o.id", parameters)  # noqa: S608
+        found = self.query.findAllByQuery(f"select o from {kind} o where o.name = :name order by o.id", parameters)  # noqa: S608
         if which == "%" and len(found) > 1:
             raise ValueError(f"there are {len(found)} of the name in {target}, which wants one")
         if found and which != "@":
-            return _TARGETS[kind](found[0 if which == "-" else -1][0].val, False)
+            return found[0 if which == "-" else -1]
         made = _TARGETS[kind]()
         made.name = rtypes.rstring(what)
-        return _TARGETS[kind](self.update.saveAndReturnObject(made).id.val, False)
+        return self.update.saveAndReturnObject(made)
 
-    def take(self, path):
-        """Import a file (absolute Path) and the others of its set; returns Made, None where it was imported before."""
+    def take(self, path, files):
+        """Import a file.
+
+        Args:
+            path: absolute Path.
+            files: list of Path, it and the others of its set.
+
+        Returns:
+            Made, None where it was imported before and such are left out.
+
+        Raises:
+            FailedImportError, OSError, omero.ServerError: it was not imported.
+        """
         if self.options.exclude and self.imported_before(client_path(path)):
             return None
-        contents = ome_xml.contents(path)
-        images = [self.image(path, contents, number) for number in range(len(contents.images))]
-        folder = self.place(contents.files)
+        if self.target is not None and not self.target.details.permissions.canLink():
+            raise FailedImportError("Cannot link to target")
+        settings = omero.grid.ImportSettings(
+            userSpecifiedTarget=self.target and _TARGETS[self.kind()](self.target.id.val, False),
+            userSpecifiedName=self.options.name and rtypes.rstring(self.options.name),
+            userSpecifiedDescription=self.options.description and rtypes.rstring(self.options.description),
+            userSpecifiedAnnotationList=[],
+            checksumAlgorithm=self.algorithm(),
+        )
+        process = self.repository.importFileset(self.fileset(files), settings)
         try:
-            return self.record(contents, images, folder)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+            send = {"upload": self.upload, "ln_s": self.link}[self.options.transfer]
+            handle = process.verifyUpload([send(process, number, file) for number, file in enumerate(files)])
+        finally:
+            process.close()
+        try:
+            return self.wait(path, handle)
+        finally:
+            handle.close()
+
+    def kind(self):
+        """Return the target's kind (str)."""
+        return "Dataset" if isinstance(self.target, omero.model.Dataset) else "Screen"
+
+    def algorithm(self):
+        """Return the ChecksumAlgorithm that is asked for, or that the server takes first."""
+        wanted = self.options.checksum_algorithm
+        known = []
+        for name in [wanted] if wanted else ALGORITHMS:
+            known.append(omero.model.ChecksumAlgorithmI())
+            known[-1].value = rtypes.rstring(name)
+        found = self.repository.suggestChecksumAlgorithm(known)
+        if found is None:
+            raise FailedImportError("no supported checksum algorithm negotiated with server")
+        return found
 
     def imported_before(self, path):
         """Tell whether a dataset that is the target has an image of a file of this path, or anything else has."""
@@ -196,102 +281,133 @@ class Importer:
             text += " where e.clientPath = :path"
         return bool(self.query.projection(text, parameters))
 
-    def pixels_of(self, images):
-        """Return the ids of the pixels of images, by ids of these."""
-        text = "select p.id from Pixels p where p.image.id in (:ids) order by p.id"
-        return [row[0].val for row in self.query.projection(text, omero.sys.ParametersI().addIds(images))]
-
-    def place(self, files):
-        """Put files into a new folder of the managed repository, as links or copies; returns the folder's Path."""
-        now = datetime.datetime.now(datetime.UTC)
-        folder = self.repository / f"{self.user.userName}_{self.user.userId}/{now:%Y-%m/%d/%H-%M-%S.%f}"
-        folder.mkdir(parents=True, mode=0o755)
-        for path in files:
-            if self.options.transfer == "ln_s":
-                (folder / path.name).symlink_to(path)
-            else:
-                shutil.copyfile(path, folder / path.name)
-        return folder
-
-    def record(self, contents, images, folder):
-        """Save the images of a file with all that belongs to them, all or nothing; returns Made."""
-        fileset = self.fileset(contents.files, folder)
-        for image in images:
-            image.fileset = fileset
-        name, description = self.options.name or contents.files[0].name, self.options.description
-        plates = [new_plate(each, images, name, description) for each in contents.plates]
-        if self.options.name:
-            for plate in plates:
-                plate.name = rtypes.rstring(name)
-        links = []
-        # As at the real import: a dataset takes a plate's images too, and a screen nothing but plates.
-        if isinstance(self.target, omero.model.Dataset):
-            links = [_link(omero.model.DatasetImageLinkI(), self.target, each) for each in images]
-        elif self.target is not None:
-            links = [_link(omero.model.ScreenPlateLinkI(), self.target, each) for each in plates]
-        identities = self.update.saveAndReturnIds([*images, *plates, *links])
-        return Made(
-            self.query.get("Image", identities[0]).fileset.id.val,
-            identities[: len(images)],
-            identities[len(images) : len(images) + len(plates)],
-        )
-
-    def image(self, path, contents, number):
-        """Return an image of a file with its numbers and settings, not saved.
-
-        Args:
-            path: Path.
-            contents: ome_xml.Contents.
-            number: int, of the image in the file, from 0.
-        """
-        stack = pixels.read(path, number)
-        image = omero.model.ImageI()
-        name = self.options.name or path.name
-        if len(contents.images) > 1:
-            name += f" [{contents.images[number] or number}]"
-        image.name = rtypes.rstring(name)
-        image.description = rtypes.rstring(self.options.description) if self.options.description else None
-        image.series = rtypes.rint(number)
-        image.acquisitionDate = rtypes.rtime(int(path.stat().st_mtime * 1000))
-        image.format = self.types.getEnumeration("Format", _FORMATS[path.suffix.lower()])
-        made = self.pixels(stack)
-        made.addRenderingDef(first_settings(stack, self.types.getEnumeration))
-        image.addPixels(made)
-        return image
-
-    def fileset(self, files, folder):
-        """Return the Fileset of files (list of Path) that lie in a folder (Path) of the repository, not saved."""
+    def fileset(self, files):
+        """Return the Fileset of files (list of Path) as the server is told of it."""
         made = omero.model.FilesetI()
-        made.templatePrefix = rtypes.rstring(f"{folder.relative_to(self.repository)}{os.sep}")
         transfer = omero.model.CommentAnnotationI()
         transfer.ns = rtypes.rstring(omero.constants.namespaces.NSFILETRANSFER)
         transfer.textValue = rtypes.rstring(f"ome.formats.importer.transfers.{_TRANSFERS[self.options.transfer]}")
         made.linkAnnotation(transfer)
         for path in files:
-            original = omero.model.OriginalFileI()
-            original.name = rtypes.rstring(path.name)
-            original.path = made.templatePrefix
-            original.size = rtypes.rlong(path.stat().st_size)
             entry = omero.model.FilesetEntryI()
-            entry.originalFile, entry.clientPath = original, rtypes.rstring(client_path(path))
+            entry.clientPath = rtypes.rstring(client_path(path))
             made.addFilesetEntry(entry)
         return made
 
-    def pixels(self, stack):
-        """Return the Pixels of numbers, with their channels, not saved."""
-        names = stack.channels or (["Red", "Green", "Blue"] if rendering.is_colour(stack) else [])
-        names += [None] * (stack.array.shape[1] - len(names))
-        channels = [(name, *rendering.extremes(stack, index)) for index, name in enumerate(names)]
-        made = new_pixels(stack.sizes(), stack.type, channels, self.types.getEnumeration)
-        made.significantBits = rtypes.rint(stack.array.dtype.itemsize * 8)
-        return made
+    def upload(self, process, number, path):
+        """Send the bytes of a file; returns their checksum (str).
+
+        Args:
+            process: omero.grid.ImportProcessPrx.
+            number: int, the file's in the import, from 0.
+            path: Path.
+        """
+        checksum = Checksum(process.getImportSettings().checksumAlgorithm.value.val)
+        store = process.getUploader(number)
+        try:
+            with path.open("rb") as file:
+                while data := file.read(_BLOCK):
+                    store.write(data, checksum.size, len(data))
+                    checksum.add(data)
+            store.save()
+        finally:
+            store.close()
+        return checksum.text()
+
+    def link(self, process, number, path):
+        """Put a link to a file into the managed repository; returns the file's checksum (str).
+
+        Args:
+            process: omero.grid.ImportProcessPrx.
+            number: int, the file's in the import, from 0.
+            path: Path.
+        """
+        place = self.checked_place(process, number)
+        place.symlink_to(path)
+        checksum = Checksum(process.getImportSettings().checksumAlgorithm.value.val)
+        store = process.getUploader(number, {"omero.fs.mode": "r"})
+        try:
+            try:
+                store.size()
+            except omero.ServerError as error:
+                raise FailedImportError(
+                    f"{error.message}\nThe server could not check the size of the file:\n{place}\n"
+                    "Most likely the server process has no read access\nand therefore in-place import cannot proceed."
+                ) from error
+            with path.open("rb") as file:
+                while data := file.read(_BLOCK):
+                    checksum.add(data)
+            store.save()
+        finally:
+            store.close()
+        # The bytes are the original's own from now on; whose files these are not, cannot.
+        if path.owner() == place.parent.owner():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
+        return checksum.text()
+
+    def checked_place(self, process, number):
+        """Return the Path where the server expects a file of an import; this host sees the same one there.
+
+        As the real importer does: the server writes something, which is read here, and taken away.
+
+        Raises:
+            FailedImportError: it does not.
+        """
+        text = str(uuid.uuid4()).encode()
+        store = process.getUploader(number)
+        try:
+            file = self.query.get("OriginalFile", store.getFileId().val, {"omero.group": "-1"})
+            root = self.repository.root()
+            place = Path(root.path.val, root.name.val, file.path.val, file.name.val)
+            if place.exists():
+                raise FailedImportError(f"{place} exists!")
+            store.write(text, 0, len(text))
+        finally:
+            store.close()
+        problem = None
+        if not place.exists():
+            problem = "does not exist"
+        elif not os.access(place, os.R_OK):
+            problem = "cannot be read"
+        elif place.read_bytes() != text:
+            problem = "does not match check text"
+        elif not os.access(place, os.W_OK) or not os.access(place.parent, os.W_OK):
+            problem = "cannot be modified locally"
+        if problem:
+            raise FailedImportError(
+                f"Check failed: {place} {problem}!\nYou likely do not have access to the ManagedRepository for in-place"
+                " import.\nAborting..."
+            )
+        place.unlink()
+        return place
+
+    def wait(self, path, handle):
+        """Wait until the server has imported a file; returns Made.
+
+        Args:
+            path: Path.
+            handle: omero.cmd.HandlePrx.
+        """
+        pause = _FIRST_WAIT
+        while (response := handle.getResponse()) is None:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_WAIT)
+        if isinstance(response, omero.cmd.ERR):
+            raise FailedImportError(
+                f"Failure response on import! {response.name}: {response.parameters.get('message')}"
+            )
+        of_kind = {kind: [each.id.val for each in response.objects if isinstance(each, kind)] for kind in _KINDS}
+        return Made(
+            handle.getRequest().activity.parent.id.val,
+            of_kind[omero.model.Image],
+            of_kind[omero.model.Plate],
+            [each.id.val for each in response.pixels],
+        )
+
+
+_KINDS = (omero.model.Image, omero.model.Plate)
 
 
 def client_path(path):
     """Return the form in which OMERO notes where a file (absolute Path) came from."""
     return str(path).lstrip("/")
-
-
-def _link(link, parent, child):
-    link.parent, link.child = parent, child
-    return link

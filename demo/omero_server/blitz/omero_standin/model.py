@@ -8,7 +8,7 @@ import omero.rtypes as rtypes
 from omero_model_PermissionsI import PermissionsI
 
 from .permissions import restrictions, to_string
-from .schema import BY_DISCRIMINATOR, DETAILS, all_fields, columns, entity
+from .schema import BY_DISCRIMINATOR, DETAILS, OF_SEVERAL_CLASSES, all_fields, columns, entity
 
 _EPOCH = datetime(1970, 1, 1)
 _FLAGS = ("canLink", "canEdit", "canDelete", "canAnnotate", "canChgrp", "canChown")
@@ -144,7 +144,7 @@ class Assembler:
 
     def build(self, kept, values):
         """Return the object of a row."""
-        if kept.table == "annotation":
+        if kept.table in OF_SEVERAL_CLASSES:
             kept = BY_DISCRIMINATOR[values["discriminator"]]
         built = new_object(kept.name, values["id"], True)
         for name, attribute in all_fields(kept).items():

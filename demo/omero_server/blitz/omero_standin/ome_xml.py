@@ -10,11 +10,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import tifffile
+from PIL import Image
 
 from .errors import Unsupported
 
+# OMERO's names of the formats that the stand-in reads.
+_FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".fake": "Fake"}
 _TIFF = (".tif", ".tiff")
 _OME_TIFF = (".ome.tif", ".ome.tiff")
+# OME-XML that lies beside the TIFFs with the numbers, which say so, or say nothing.
+COMPANION = ".companion.ome"
 _NAMING = ("letter", "number")
 
 
@@ -79,6 +84,22 @@ class Contents:
     plates: list
 
 
+def format_of(path):
+    """Return OMERO's name of the format of a file (Path).
+
+    Raises:
+        Unsupported: the stand-in does not read it.
+    """
+    if path.name.lower().endswith(COMPANION):
+        return "Companion/OME-TIFF"
+    found = _FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise Unsupported(
+            f"images of the format of {path.name}: it reads TIFF, OME-TIFF, {COMPANION} with TIFFs, PNG and .fake"
+        )
+    return found
+
+
 def contents(path):
     """Return the Contents of an image file; one without OME-XML has one image without a name.
 
@@ -90,18 +111,32 @@ def contents(path):
         Unsupported: a set of files that the stand-in does not read.
         OSError: the file, or another of its set, cannot be read.
     """
-    if path.suffix.lower() not in _TIFF:
-        return Contents([None], [path], [])
-    with tifffile.TiffFile(path) as file:
-        text = file.ome_metadata
+    if format_of(path) == "PNG":
+        with Image.open(path):  # what is no picture is an error
+            pass
+    elif format_of(path) == "Fake":
+        path.stat()
+    text = None
+    if format_of(path) == "Companion/OME-TIFF":
+        text = path.read_text(encoding="utf-8")
+    elif path.suffix.lower() in _TIFF:
+        with tifffile.TiffFile(path) as file:
+            text = file.ome_metadata
     if text is None:
         if path.name.lower().endswith(_OME_TIFF):
             raise ValueError(f"{path.name} has no whole OME-XML, as its name says")
         return Contents([None], [path], [])
     root = parse(text, path.name)
     images = root.findall("{*}Image")
+    elsewhere = root.find("{*}BinaryOnly")
+    if elsewhere is not None:
+        raise Unsupported(
+            f"{path.name}, of which another file has the OME-XML: import {elsewhere.get('MetadataFile')} in its place"
+        )
     if not images:
-        raise Unsupported(f"{path.name}, of which another file has the OME-XML")
+        raise Unsupported(f"{path.name}, whose OME-XML has no images")
+    if format_of(path) == "Companion/OME-TIFF" and not tiffs(root):
+        raise ValueError(f"{path.name} names no TIFF with the numbers of its images")
     numbers = {each.get("ID"): number for number, each in enumerate(images)}
     return Contents(
         [each.get("Name") or None for each in images],
@@ -144,11 +179,15 @@ def parse(text, name):
         raise ValueError(f"the OME-XML of {name} is not well-formed: {error}") from error
 
 
+def tiffs(root):
+    """Return the names (set of str) of the files that OME-XML (its root) names."""
+    return {each.get("FileName") for each in root.findall("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")} - {None}
+
+
 def _others(root, path):
     """Return the other files of a set, which lie beside this one."""
-    names = {each.get("FileName") for each in root.findall("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")}
     others = []
-    for name in sorted(names - {None, path.name}):
+    for name in sorted(tiffs(root) - {path.name}):
         if Path(name).name != name:
             raise Unsupported(f"{path.name} names {name}, which is not beside it")
         if not (path.parent / name).is_file():

@@ -58,5 +58,9 @@ def _row(call, file_id):
 
 
 def _is_imported(call, file_id):
-    found = call.connection.execute("select 1 from filesetentry where originalfile = %s", (file_id,)).fetchone()
+    """Tell whether a file is an import's, or its log."""
+    found = call.connection.execute(
+        "select 1 from filesetentry where originalfile = %s union select 1 from joboriginalfilelink where child = %s",
+        (file_id, file_id),
+    ).fetchone()
     return found is not None

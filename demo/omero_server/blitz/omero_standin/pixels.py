@@ -66,8 +66,8 @@ def read(path, series=0):
     """Return the Stack of an image of a file.
 
     Args:
-        path: str or Path; .tif, .tiff, .png or .fake.
-        series: int, the number of the image in an OME-TIFF of several, from 0.
+        path: str or Path; .tif, .tiff, .companion.ome, .png or .fake.
+        series: int, the number of the image in a file of several, from 0.
 
     Raises:
         Unsupported: a format, or a kind of numbers, that the stand-in does not read.
@@ -78,16 +78,14 @@ def read(path, series=0):
 
 @functools.lru_cache(maxsize=16)
 def _read(path, number, _changed):
-    name = path.lower()
-    if name.endswith((".tif", ".tiff")):
+    kind = ome_xml.format_of(Path(path))
+    if kind == "TIFF":
         return _tiff(path, number)
+    if kind == "Companion/OME-TIFF":
+        return _companion(Path(path), number)
     if number:
         raise Unsupported(f"several images in {Path(path).name}")
-    if name.endswith(".png"):
-        return _png(path)
-    if name.endswith(".fake"):
-        return fake(Path(path).name)
-    raise Unsupported(f"images of the format of {Path(path).name}: it reads TIFF, OME-TIFF, PNG and .fake")
+    return _png(path) if kind == "PNG" else fake(Path(path).name)
 
 
 def stored(path, sizes, kind):
@@ -137,8 +135,16 @@ def write_plane(path, sizes, kind, place, numbers):
     whole.flush()
 
 
-def _tiff(path, number):
-    with tifffile.TiffFile(path) as file:
+def _companion(path, number):
+    text = path.read_text(encoding="utf-8")
+    first = min(ome_xml.tiffs(ome_xml.parse(text, path.name)))
+    return _tiff(path.with_name(first), number, text)
+
+
+def _tiff(path, number, text=None):
+    """Return the Stack of an image of a TIFF, described by OME-XML that lies beside it where `text` is given."""
+    flags = {} if text is None else {"omexml": text, "is_ome": True, "is_shaped": False}
+    with tifffile.TiffFile(path, **flags) as file:
         described = ome_xml.images(file.ome_metadata)
         # What is not described as images of its own, such as a preview, is left out.
         if (described > 1 and len(file.series) != described) or number >= max(described, 1):
@@ -149,6 +155,9 @@ def _tiff(path, number):
         names = [_SAME_AXIS.get(axis, axis) for axis in series.axes]
         if set(names) - set(_AXES) or len(set(names)) < len(names):
             raise Unsupported(f"the axes {series.axes} of {Path(path).name}")
+        if any(page is not None and page.parent is not file for page in series):
+            # tifffile would take numbers that lie in one piece from this file, though they are another's of the set.
+            series.dataoffset = None
         array = series.asarray()
         resolutions = len(series.levels)
         channels = ome_xml.channels(file.ome_metadata, number)

@@ -72,6 +72,9 @@ class Entity:
         return self.is_link and self.fields["child"].target == "Annotation"
 
 
+# Tables that hold several classes; the column `discriminator` says which one a row is of.
+OF_SEVERAL_CLASSES = ("annotation", "job")
+
 # Every owned object has these; HQL calls them details.owner and so on.
 DETAILS = {
     "owner": Field("owner", "owner_id", "one", "Experimenter", True),
@@ -115,6 +118,10 @@ def _enumeration(name, text=""):
 
 
 _NAMED = "name:string! description:string"
+_JOB = (
+    "username:string! groupname:string! type:string! message:string! status:JobStatus! submitted:time!"
+    " scheduledFor:time! started:time finished:time"
+)
 _ANNOTATION = "ns:string name:string description:string"
 _PLAIN = [
     _annotated(
@@ -155,6 +162,10 @@ _PLAIN = [
     _enumeration("Illumination"),
     _enumeration("AcquisitionMode"),
     _enumeration("ContrastMethod"),
+    _enumeration("ChecksumAlgorithm"),
+    _enumeration("JobStatus"),
+    # Imports write it, for `omero fs importtime`, and nothing else does.
+    _entity("EventLog", "entityId:long! entityType:string! action:string! event:Event!", owned=False, versioned=False),
     _entity(
         "ExternalInfo",
         "entityId:long! entityType:string! lsid:string uuid:string",
@@ -214,12 +225,20 @@ _PLAIN = [
     ),
     _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
     _annotated("Roi", "name:string description:string image:Image"),
-    _annotated("Fileset", "templatePrefix:string!", ["images:Image.fileset", "usedFiles:FilesetEntry.fileset"]),
+    _annotated(
+        "Fileset",
+        "templatePrefix:string!",
+        ["images:Image.fileset", "usedFiles:FilesetEntry.fileset", "jobLinks:FilesetJobLink.parent"],
+    ),
     _entity("FilesetEntry", "fileset:Fileset! originalFile:OriginalFile! clientPath:string!"),
     _annotated(
         "OriginalFile",
-        "name:string! path:string! repo:string size:long mimetype:string hash:string mtime:time",
+        "name:string! path:string! repo:string size:long mimetype:string hash:string hasher:ChecksumAlgorithm"
+        " mtime:time",
     ),
+    _entity("Job", _JOB, collections=["originalFileLinks:JobOriginalFileLink.parent"]),
+    _link("Fileset", "Job"),
+    _link("Job", "OriginalFile"),
     _annotated(
         "Screen",
         _NAMED + " type:string protocolIdentifier:string protocolDescription:string reagentSetIdentifier:string"
@@ -290,6 +309,17 @@ for _name, (_text, _mark) in _ANNOTATIONS.items():
         discriminator=_mark,
     )
 
+# Subclasses of Job, the steps of an import; in the real database each has a table of its own beside that of Job.
+for _name in ("UploadJob", "MetadataImportJob", "PixelDataJob", "ThumbnailGenerationJob"):
+    ENTITIES[_name] = _entity(
+        _name,
+        _JOB,
+        table="job",
+        collections=["originalFileLinks:JobOriginalFileLink.parent"],
+        base="Job",
+        discriminator=_name,
+    )
+
 BY_DISCRIMINATOR = {entity.discriminator: entity for entity in ENTITIES.values() if entity.discriminator}
 
 
@@ -329,7 +359,7 @@ def columns(kept):
     names = [] if kept.embedded else ["id", "permissions"]
     if kept.versioned:
         names.append("version")
-    if kept.table == "annotation":
+    if kept.table in OF_SEVERAL_CLASSES:
         names.append("discriminator")
     names += [each.column for each in all_fields(kept).values()]
     if kept.owned:

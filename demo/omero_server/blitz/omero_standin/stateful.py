@@ -12,6 +12,8 @@ class Stateful:
     """What these services share. A method bears the name of its operation, as in services/."""
 
     name = None
+    # The module of Slice that has it.
+    module = omero.api
 
     def __init__(self):
         """Begin without an object."""
@@ -47,10 +49,10 @@ def create(call, service):
     Returns:
         Its proxy.
     """
-    interface = getattr(omero.api, service.name)
+    interface = getattr(service.module, service.name)
     call.session.handles[service.identity] = make_servant(call.blitz, interface, service, service.name)
     proxy = call.blitz.proxy(service.identity, call.session.uuid)
-    return getattr(omero.api, f"{service.name}Prx").uncheckedCast(proxy)
+    return getattr(service.module, f"{service.name}Prx").uncheckedCast(proxy)
 
 
 def wanted(value, what):

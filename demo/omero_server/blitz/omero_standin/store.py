@@ -6,9 +6,11 @@ from psycopg import sql
 from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
 from .model import from_rtype
 from .permissions import ALL_GROUPS, is_private, may_annotate, may_edit, may_link, may_read
+from .queries import enumeration
 from .schema import DETAILS, entity
 
 _EVENT_TYPE_USER = 4
+_OF_IMPORTS = ("Fileset", "FilesetEntry", "FilesetJobLink", "JobOriginalFileLink")
 
 
 class Store:
@@ -16,14 +18,18 @@ class Store:
 
     Args:
         call: calls.Call; its transaction holds all that is written.
+        importing: bool, whether the server itself notes an import. Clients cannot write what says which bytes of the
+            repository belong to whom: they would read those of others.
     """
 
-    def __init__(self, call):
+    def __init__(self, call, importing=False):
         """Start with nothing saved."""
         self.call = call
+        self.importing = importing
         self.context = call.context
         self.connection = call.connection
         self.saved = {}
+        self.alive = []  # what `saved` knows by its address, which is nobody else's as long as it is kept
         self.busy = set()
         self._event = None
 
@@ -34,10 +40,25 @@ class Store:
             group = self.context.session_group_id if self.context.group_id == ALL_GROUPS else self.context.group_id
             self._event = self.connection.execute(
                 'insert into event ("time", experimenter, experimentergroup, "type", "session")'
-                " values (now() at time zone 'utc', %s, %s, %s, %s) returning id",
+                " values (clock_timestamp() at time zone 'utc', %s, %s, %s, %s) returning id",
                 (self.context.user_id, group, _EVENT_TYPE_USER, self.call.session.id),
             ).fetchone()[0]
         return self._event
+
+    def note(self, action, java_class, identifiers):
+        """Write what happened to objects into the log of events, at this moment.
+
+        Args:
+            action: str, INSERT or UPDATE.
+            java_class: str, the objects' class as the real server names it.
+            identifiers: list of int.
+        """
+        self._event = None
+        rows = [(identifier, java_class, action, self.event) for identifier in identifiers]
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into eventlog (entityid, entitytype, action, event) values (%s, %s, %s, %s)", rows
+            )
 
     def save(self, given):
         """Insert or update an object and the objects that it holds.
@@ -60,12 +81,14 @@ class Store:
         identifier = from_rtype(given.id)
         if not given.isLoaded():
             return identifier
-        if kept.is_enumeration and identifier is not None:
-            return identifier  # an enumeration's value, which nobody changes
+        if kept.is_enumeration:  # nobody changes its values
+            if identifier is not None:
+                return identifier
+            return from_rtype(enumeration(self.call, kept.name, from_rtype(given._value)).id)
         if not kept.owned and kept.name != "ExternalInfo":
             raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
-        if kept.name == "Annotation":
-            raise Invalid("an annotation of no kind")
+        if kept.name in ("Annotation", "Job"):
+            raise Invalid(f"a {kept.name} of no kind")
         if given._details is None:  # as the JSON API sends objects
             given._details = DetailsI()
         self.busy.add(id(given))
@@ -75,6 +98,7 @@ class Store:
         elif kept.owned:
             self.update(kept, given, identifier, values)
         self.saved[id(given)] = identifier
+        self.alive.append(given)
         if kept.name == "MapAnnotation":
             self.save_pairs(identifier, given._mapValue or [])
         for name in kept.collections:
@@ -131,6 +155,7 @@ class Store:
 
     def insert(self, kept, given, values):
         """Insert a row and return its id."""
+        self.check_imports(kept, None, values)
         columns = dict(values)
         if kept.owned:
             owner, group = self.owner_and_group(kept, given, values)
@@ -203,6 +228,7 @@ class Store:
             changed["ns"] = values["ns"]
         if not changed:
             return
+        self.check_imports(kept, identifier, changed)
         if not may_edit(self.context, stored["owner_id"], stored["group_id"]):
             raise Forbidden(f"Updating {kept.name}:{identifier} not allowed")
         version = from_rtype(given._version)
@@ -217,6 +243,19 @@ class Store:
             ),
             [*changed.values(), identifier],
         )
+
+    def check_imports(self, kept, identifier, changed):
+        """Raise where a client would write what imports alone do: their files, and where these lie."""
+        if self.importing:
+            return
+        if kept.name in _OF_IMPORTS or kept.base == "Job":
+            raise Forbidden(f"{kept.name} is written by imports alone")
+        if kept.name == "OriginalFile" and identifier is not None and changed.keys() & {"name", "path", "repo"}:
+            query = "select 1 from {} where {} = %s"
+            for table, column in (("filesetentry", "originalfile"), ("joboriginalfilelink", "child")):
+                statement = sql.SQL(query).format(sql.Identifier(table), sql.Identifier(column))
+                if self.connection.execute(statement, (identifier,)).fetchone():
+                    raise Forbidden(f"OriginalFile:{identifier} is an import's, and stays where it is")
 
     def check_details(self, kept, given, identifier, stored):
         """Raise where an object names another owner or group than the stored ones."""

@@ -14,7 +14,9 @@ from .schema import entity
 _OWNERS = {"Experimenter": "owner_id", "ExperimenterGroup": "group_id"}
 _FILES = (
     "select o.id, o.owner_id, o.group_id, coalesce(o.size, 0),"
-    " exists (select from filesetentry where originalfile = o.id) from originalfile o"
+    " case when exists (select from filesetentry where originalfile = o.id) then 'FilesetEntry'"
+    " when exists (select from joboriginalfilelink where child = o.id) then 'Job' else 'Annotation' end"
+    " from originalfile o"
     " where {} = any(%s) and mimetype is distinct from 'Repository'"
 )
 _PIXELS = (
@@ -72,11 +74,10 @@ class Usage:
 
     def _count(self, file_column, file_values, pixels_column, pixels_values):
         context = self.call.context_for_all()
-        for identity, owner, group, size, imported in self.call.connection.execute(
+        for identity, owner, group, size, component in self.call.connection.execute(
             _FILES.format(f"o.{file_column}"), (file_values,)
         ).fetchall():
             if may_read(context, owner, group):
-                component = "FilesetEntry" if imported else "Annotation"
                 self.files["file", identity] = (owner, group, component, size)
         for identity, owner, group in self.call.connection.execute(
             _PIXELS.format(pixels_column), (pixels_values,)

@@ -46,6 +46,12 @@ insert into dimensionorder (value)
 insert into format (value)
     values ('Companion/OME-TIFF'), ('OMEXML'), ('TIFF'), ('ZarrReader'), ('Fake'), ('PNG');
 
+insert into checksumalgorithm (value) values ('SHA1-160'), ('File-Size-64');
+
+insert into jobstatus (value)
+    values ('Submitted'), ('Resubmitted'), ('Queued'), ('Requeued'), ('Running'), ('Error'), ('Waiting'), ('Finished'),
+           ('Cancelled');
+
 insert into session (id, permissions, version, uuid, owner, timetoidle, timetolive, started, closed, defaulteventtype)
     values (0, -52, 0, '0000', 0, 0, 0, now() at time zone 'utc', now() at time zone 'utc', 'Bootstrap');
 
