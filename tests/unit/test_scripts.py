@@ -281,6 +281,21 @@ def test_everything_is_planned_unless_something_is_asked_for():
     assert [phase.name for phase in some] == ["hosts", "storage"]
 
 
+def test_with_an_official_release_what_is_for_the_stand_in_is_left_out(monkeypatch, capsys):
+    """It is not run and does not count; who asks for it is refused."""
+    ran = []
+    monkeypatch.setattr(checks, "run_phase", lambda phase, _: ran.append(phase.name))
+    phases = checks.plan(checks.parse([]), checks.scenarios(), "OMERO.server.zip")
+    alone = [phase for phase in phases if phase.outcome == "left out"]
+    assert [phase.name for phase in alone] == ["omero-upgrade"]
+    checks.run_all(alone)
+    assert not ran
+    assert "for the stand-in" in capsys.readouterr().out
+    assert (alone[0].passed, alone[0].failed) == (0, 0)
+    with pytest.raises(RefusedError, match="'omero-upgrade' is for the stand-in"):
+        checks.plan(checks.parse(["--scenario", "omero-upgrade"]), checks.scenarios(), "OMERO.server.zip")
+
+
 @pytest.fixture
 def outcomes(monkeypatch):
     """Return a function that runs phases which end as told (dict of str), and gives those that ran."""

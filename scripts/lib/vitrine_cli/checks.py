@@ -45,7 +45,7 @@ class Phase:
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
         beside: bool, whether it shares no host with any other, and runs beside them.
-        outcome: str: passed, failed or skipped; empty before it ran.
+        outcome: str: passed, failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
         note: str, what else there is to say.
@@ -114,28 +114,43 @@ def below(name, path, layers):
     return layers[: layers.index(top) + 1] if top else []
 
 
-def has_hosts_of_its_own(name, project=PROJECT):
-    """Tell whether a scenario (name: str; project: pathlib.Path of the checkout) says so."""
+def says(name, word, project=PROJECT):
+    """Tell whether a scenario's molecule.yml has a word in its environment.
+
+    Args:
+        name: str, the scenario.
+        word: str, such as VITRINE_HOSTS_OF_ITS_OWN.
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A bool.
+    """
     settings = yaml.safe_load((project / "molecule" / name / "molecule.yml").read_text()) or {}
-    return "VITRINE_HOSTS_OF_ITS_OWN" in settings.get("ansible", {}).get("env", {})
+    return word in settings.get("ansible", {}).get("env", {})
 
 
-def plan(options, known):
+def plan(options, known, official_zip=""):
     """Compose the phases that a request asks for.
 
     Args:
         options: argparse.Namespace, as from parse.
         known: dict, as from scenarios.
+        official_zip: str, a release of OMERO.server that takes the stand-in's place; empty for the stand-in.
 
     Returns:
         A list of Phase, in order.
 
     Raises:
-        RefusedError: There is no such scenario.
+        RefusedError: There is no such scenario, or it is for the stand-in alone.
     """
+    for_stand_in = [name for name in known if says(name, "VITRINE_NEEDS_STAND_IN")] if official_zip else []
     for name in options.scenario:
         if name not in known:
             raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
+        if name in for_stand_in:
+            raise RefusedError(
+                f"The scenario '{name}' is for the stand-in OMERO.server: run it without OMERO_SERVER_ZIP."
+            )
     everything = not (options.lint or options.unit or options.scenario)
     phases = []
     if options.lint or everything:
@@ -143,10 +158,19 @@ def plan(options, known):
     if options.unit or everything:
         phases.append(Phase("unit", "unit", ["pytest", "-p", "no:cacheprovider", "tests/unit"]))
     phases += [
-        Phase(name, "scenario", ["molecule", "test", "--scenario-name", name], builds_on, has_hosts_of_its_own(name))
+        Phase(
+            name,
+            "scenario",
+            ["molecule", "test", "--scenario-name", name],
+            builds_on,
+            says(name, "VITRINE_HOSTS_OF_ITS_OWN"),
+        )
         for name, builds_on in known.items()
         if everything or name in options.scenario
     ]
+    for phase in phases:
+        if phase.name in for_stand_in:
+            phase.outcome, phase.note = "left out", "for the stand-in OMERO.server alone"
     return phases
 
 
@@ -264,6 +288,9 @@ def run_all(phases, pass_fds=()):
     beside = [phase for phase in phases if phase.beside]
 
     def run(phase):
+        if phase.outcome == "left out":
+            screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
+            return
         missing = [name for name in phase.builds_on if name in broken]
         if missing:
             phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
@@ -387,7 +414,7 @@ def main(arguments):
     options = parse(arguments)
     phases: list[Phase] = []
     try:
-        phases = plan(options, scenarios())
+        phases = plan(options, scenarios(), os.environ.get("OMERO_SERVER_ZIP", ""))
         if options.list:
             for phase in phases:
                 print(phase.name)

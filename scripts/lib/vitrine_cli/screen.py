@@ -19,13 +19,16 @@ def show_phase(name, outcome, seconds, note=""):
 
     Args:
         name: str.
-        outcome: str: done, passed, failed, skipped ...
+        outcome: str: done, passed, failed, skipped, left out ...
         seconds: float.
         note: str, what else there is to say.
     """
-    colour = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow"}.get(outcome, "")
+    colours = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow", "left out": "yellow"}
     line = Text.assemble(
-        f"==> {name:<24}", (f"{outcome:<9}", colour), f"{seconds:>6.1f} s", f"  {note}" if note else ""
+        f"==> {name:<24}",
+        (f"{outcome:<9}", colours.get(outcome, "")),
+        f"{seconds:>6.1f} s",
+        f"  {note}" if note else "",
     )
     console.print(line)
 
