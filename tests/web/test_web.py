@@ -49,6 +49,29 @@ def test_search(ask, variables):
     assert variables.get("omero_web_search_left_out", "") in seen.body, seen.body[:200]
 
 
+@pytest.mark.parametrize("app", ["iviewer", "figure", "gallery", "mapr"])
+def test_app(ask, variables, app):
+    """The app {app} shows visitors its page, and finds what belongs on it."""
+    settings = {
+        each["name"]: each.get("settings") or {} for each in variables.get("omero_web_apps", [{"name": "iviewer"}])
+    }
+    if app not in settings:
+        pytest.skip("it is not among omero_web_apps")
+    menus = [each["menu"] for each in settings[app].get("omero.web.mapr.config", [])]
+    paths = {
+        "iviewer": ["/iviewer/"],
+        "figure": ["/figure/", "/figure/list_web_figures/"],
+        "gallery": ["/gallery/"],
+        "mapr": [f"/mapr/{path}" for menu in menus for path in (f"{menu}/", f"api/autocomplete/{menu}/?query=a")],
+    }
+    for path in paths[app]:
+        seen = ask(path)
+        assert seen.status == 200, f"{path}: {seen.status} {seen.body[:200]}"
+        assert ("json" if "list" in path or "api" in path else f"omero_{app}") in seen.headers[
+            "content-type"
+        ] + seen.body
+
+
 def test_projects(ask):
     """The public API answers with the projects, as JSON."""
     seen = ask("/api/v0/m/projects/")

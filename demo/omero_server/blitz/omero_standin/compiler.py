@@ -192,8 +192,13 @@ class _Compiler:
 
     def explicit_join(self, scope, join):
         owner, rest = self.start(scope, join.path.names)
-        if not rest:
+        if not rest or (rest[-1] == "details" and join.fetch):
             raise Unsupported(f"a join with {'.'.join(join.path.names)}")
+        if rest[-1] == "details":
+            # They are columns of the object that has them. Nobody has used the alias yet, and it stays unknown.
+            for name in rest[:-1]:
+                owner = self.step(scope, owner, name, outer=join.outer)
+            return owner, None, owner
         details = False
         for name in rest[:-1]:
             if name == "details":
@@ -328,12 +333,23 @@ class _Compiler:
     def place(self, scope, node):
         """Return the place of an object in a list of another's: the order in which they were made."""
         found = self.resolve(scope, node.arguments[0])
-        kept = self.entities[found.alias] if isinstance(found, _Row) else None
-        if kept is None or kept.name not in _LISTED:
+        if not isinstance(found, _Row) or self.entities[found.alias].name not in _LISTED:
             raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}")
-        alias, owner = found.alias, quoted(_LISTED[kept.name])
+        return self.place_of(found.alias)
+
+    def place_of(self, alias):
+        kept = self.entities[alias]
+        owner = quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
+
+    def sort_key(self, scope, key):
+        """Return an order's SQL. Clients name the column of a place too, which Hibernate hands on as it is."""
+        column = (
+            key.expression.names[0] if isinstance(key.expression, hql.Path) and len(key.expression.names) == 1 else None
+        )
+        of = [alias for alias in scope.roots if column == f"{_LISTED.get(self.entities[alias].name)}_index"]
+        return (self.place_of(of[0]) if of else self.sql(scope, key.expression)) + (" desc" if key.descending else "")
 
     def size(self, scope, node):
         """Return how many elements of a collection the caller sees."""
@@ -386,9 +402,11 @@ class _Compiler:
         selected = self.sql(scope, items[0].expression)
         if query.where is not None:
             scope.conditions.append(self.sql(scope, query.where))
-        if query.group_by or query.order_by:
-            raise Unsupported("a grouped or sorted subquery")
-        return f"select {'distinct ' if query.distinct else ''}{selected}{_from(scope)}"
+        if query.group_by or (query.order_by and query.distinct):
+            raise Unsupported("a grouped subquery, or a sorted one of distinct values")
+        order = ", ".join(self.sort_key(scope, key) for key in query.order_by)
+        text = f"select {'distinct ' if query.distinct else ''}{selected}{_from(scope)}"
+        return f"{text} order by {order}" if order else text
 
     # The query as a whole
 
@@ -400,7 +418,7 @@ class _Compiler:
                 return found.field.kind if isinstance(found, _Column) else None
             case hql.Call(name="count"):
                 return "long"
-            case hql.Call(name="index" | "minindex" | "maxindex" | "size"):
+            case hql.Call(name="index" | "minindex" | "maxindex" | "size" | "length"):
                 return "int"
             case hql.Call(name="type"):
                 return "class"
@@ -445,7 +463,7 @@ class _Compiler:
         if query.where is not None:
             scope.conditions.append(self.sql(scope, query.where))
         grouped = [self.sql(scope, node) for node in query.group_by]
-        order = [self.sql(scope, key.expression) + (" desc" if key.descending else "") for key in query.order_by]
+        order = [self.sort_key(scope, key) for key in query.order_by]
         if slots and not query.distinct and not grouped:
             order = order or [selected[slots[0].start]]
             order += [self.collection_order(fetch, selected[slots[fetch.slot].start]) for fetch in fetches]

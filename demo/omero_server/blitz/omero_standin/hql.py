@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 )
 _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">=", "like"}
 _CLAUSES = {"from", "where", "group", "order", "having", "left", "right", "inner", "outer", "join", "fetch"}
-_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "type", "coalesce", "index", "size"}
+_FUNCTIONS = {"count", "max", "min", "sum", "avg", "lower", "upper", "length", "type", "coalesce", "index", "size"}
 _FUNCTIONS |= {"minindex", "maxindex"}
 
 
