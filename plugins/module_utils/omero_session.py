@@ -47,3 +47,27 @@ def session(module):
         module.fail_json(msg=f"OMERO.server refused: {type(problem).__name__}: {problem.message}")
     finally:
         client.closeSession()
+
+
+def can_log_in(module, user, password):
+    """Tell whether a user has a password.
+
+    Args:
+        module: AnsibleModule with the arguments ARGUMENTS, within its session.
+        user: str.
+        password: str.
+
+    Returns:
+        A bool.
+    """
+    import Glacier2
+    import omero
+
+    client = omero.client(host=module.params["login_host"], port=module.params["login_port"])
+    try:
+        client.createSession(user, password)
+    except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException):
+        return False
+    finally:
+        client.closeSession()
+    return True

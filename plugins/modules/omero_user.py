@@ -6,11 +6,16 @@ module: omero_user
 short_description: Make an OMERO user and put them into groups
 description:
   - Needs omero-py in the interpreter that it runs with.
-  - Adds groups and takes none away. The password is given at creation and never changed.
+  - Adds groups and takes none away.
 extends_documentation_fragment: [omero_login]
 options:
   name: {description: Login name., type: str, required: true}
-  password: {description: Password at creation., type: str, required: true}
+  password: {description: Password., type: str, required: true}
+  update_password:
+    description: Whether the password is given at creation alone, or also to a user who cannot log in with it.
+    type: str
+    choices: [on_create, always]
+    default: on_create
   groups: {description: "Groups, the default one first.", type: list, elements: str, required: true}
   first_name: {description: First name., type: str, required: true}
   last_name: {description: Last name., type: str, required: true}
@@ -21,7 +26,7 @@ id: {description: Id of the experimenter., type: int, returned: when it exists}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.omero_session import ARGUMENTS, session
+from ansible.module_utils.omero_session import ARGUMENTS, can_log_in, session
 
 
 def main():
@@ -31,6 +36,7 @@ def main():
             **ARGUMENTS,
             "name": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
+            "update_password": {"type": "str", "choices": ["on_create", "always"], "default": "on_create"},
             "groups": {"type": "list", "elements": "str", "required": True},
             "first_name": {"type": "str", "required": True},
             "last_name": {"type": "str", "required": True},
@@ -73,7 +79,12 @@ def ensure(module, client):
     missing = set(wanted) - set(admin.getMemberOfGroupIds(user))
     if missing and not module.check_mode:
         admin.addGroups(user, [ExperimenterGroupI(group, False) for group in sorted(missing)])
-    return {"changed": bool(missing), "id": user.id.val}
+    stale = module.params["update_password"] == "always" and not can_log_in(
+        module, module.params["name"], module.params["password"]
+    )
+    if stale and not module.check_mode:
+        admin.changeUserPassword(module.params["name"], rstring(module.params["password"]))
+    return {"changed": bool(missing) or stale, "id": user.id.val}
 
 
 if __name__ == "__main__":
