@@ -79,9 +79,8 @@ def ensure(module, client):
     missing = set(wanted) - set(admin.getMemberOfGroupIds(user))
     if missing and not module.check_mode:
         admin.addGroups(user, [ExperimenterGroupI(group, False) for group in sorted(missing)])
-    stale = module.params["update_password"] == "always" and not can_log_in(
-        module, module.params["name"], module.params["password"]
-    )
+    always = module.params["update_password"] == "always"  # noqa: S105 (no password)
+    stale = always and not can_log_in(module, module.params["name"], module.params["password"])
     if stale and not module.check_mode:
         admin.changeUserPassword(module.params["name"], rstring(module.params["password"]))
     return {"changed": bool(missing) or stale, "id": user.id.val}

@@ -172,7 +172,7 @@ def test_the_scenarios_hosts_are_the_demos_under_another_name():
 def test_no_scenario_leaves_out_idempotence_or_verify():
     """The base says what a scenario does; a scenario's own file may add to it, never take away."""
     wanted = yaml.safe_load((PROJECT / ".config/molecule/config.yml").read_text())["scenario"]["test_sequence"]
-    assert wanted.index("converge") < wanted.index("idempotence") < wanted.index("verify")
+    assert wanted.index("converge") < wanted.index("verify") < wanted.index("idempotence")
     for path in (PROJECT / "molecule").glob("*/molecule.yml"):
         own = (yaml.safe_load(path.read_text()) or {}).get("scenario", {}).get("test_sequence", wanted)
         assert {"converge", "idempotence", "verify"} <= set(own), path
