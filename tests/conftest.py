@@ -213,7 +213,9 @@ def script(omero_client, variables):
     """
 
     def run(who, body, given=None, server=variables["omero_endpoint"]):
-        arguments = json.dumps([server, 4064, variables[f"omero_{who}_user"], given])
+        arguments = json.dumps(
+            [server, variables["network_services"]["omero"]["port"], variables[f"omero_{who}_user"], given]
+        )
         command = f"/opt/omero/client/bin/python -c {shlex.quote(BEGIN + body + END)} {shlex.quote(arguments)}"
         end = time.monotonic() + 180
         while True:

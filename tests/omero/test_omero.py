@@ -9,7 +9,11 @@ from conftest import can_connect, check_mounts
 testinfra_hosts = ["ansible://omero"]
 pytestmark = pytest.mark.unit("omero-server")
 
-HOME = "/opt/omero/server/OMERO.server"
+
+@pytest.fixture
+def folder(variables):
+    """Return the folder of the releases, their virtualenv and configuration."""
+    return variables.get("omero_server_dir", "/opt/omero/server")
 
 
 def test_starts_at_boot(host):
@@ -47,17 +51,19 @@ def test_no_default_password(login):
     assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
 
 
-def test_certificate(host, omero_client, variables):
+def test_certificate(host, omero_client, variables, folder):
     """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
     code = f"import ssl; print(ssl.get_server_certificate(({server!r}, {port})))"
     shown = omero_client.check_output("python3 -c %s", code)
-    assert shown.strip() == host.file("/opt/omero/server/certificates/server.pem").content_string.strip()
+    assert shown.strip() == host.file(f"{folder}/certificates/server.pem").content_string.strip()
     anonymous = f"openssl s_client -connect {server}:{port} -tls1_2 -cipher aNULL:@SECLEVEL=0 < /dev/null"
     assert omero_client.run(anonymous).rc != 0, "it took an anonymous cipher"
+    old = f"openssl s_client -connect {server}:{port} -tls1_1 -cipher DEFAULT:@SECLEVEL=0 < /dev/null"
+    assert omero_client.run(old).rc != 0, "it took TLS 1.1"
 
 
-def test_upgrade_check(host, variables):
+def test_upgrade_check(host, variables, folder):
     """Nobody is told which version runs, unless the site says whom: `omero admin diagnostics` asks the host itself."""
     if variables.get("omero_server_upgrades_url"):
         pytest.skip("the site asks for newer versions")
@@ -65,11 +71,11 @@ def test_upgrade_check(host, variables):
     code = (
         "from omero.config import ConfigXml; from omero.plugins.prefs import WriteableConfigControl as Control;"
         " from omero.util.upgrade_check import UpgradeCheck; UpgradeCheck.run = lambda self: None;"
-        f" config = ConfigXml({HOME + '/etc/grid/config.xml'!r}, read_only=True);"
+        f" config = ConfigXml({f'{folder}/OMERO.server/etc/grid/config.xml'!r}, read_only=True);"
         " print(Control.run_upgrade_check(None, config, 'diagnostics').url)"
     )
-    command = "runuser --user=%s -- env OMERODIR=%s /opt/omero/server/venv/bin/python -c %s"
-    assert host.check_output(command, variables["omero_system_user"], HOME, code) == "http://127.0.0.1:9/"
+    command = f"runuser --user=%s -- env OMERODIR={folder}/OMERO.server {folder}/venv/bin/python -c %s"
+    assert host.check_output(command, variables["omero_system_user"], code) == "http://127.0.0.1:9/"
 
 
 def test_without_tls(omero_client, variables):
@@ -86,35 +92,44 @@ def test_other_hosts(variables, outsiders, reach):
         assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
 
 
-def test_least_privilege(host, variables):
+def test_least_privilege(host, variables, folder):
     """The server runs as its own user, and others on the host cannot read its secrets."""
     user = variables["omero_system_user"]
     owners = set(host.check_output("ps -o user= -C icegridnode,glacier2router | sort -u").split())
     assert owners == {user}, f"it runs as {owners}"
     files = ("OMERO.server/etc/grid/config.xml", "certificates/server.p12", "config/10-vitrine.omero")
-    for path in (f"/opt/omero/server/{name}" for name in files):
+    for path in (f"{folder}/{name}" for name in files):
         assert host.file(path).size > 0
         assert host.run(f"runuser --user=nobody -- cat {path}").rc != 0, f"{path} is readable for others"
 
 
-def test_release(host):
+def test_confined(host):
+    """The server may write where it must and nowhere else, and opens as many files as OMERO wants."""
+    wanted = {"LimitNOFILE": "16384", "UMask": "0027", "NoNewPrivileges": "yes", "ProtectSystem": "strict"}
+    shown = host.check_output("systemctl show omero-server --property=%s", ",".join(wanted)).splitlines()
+    assert dict(line.split("=", 1) for line in shown) == wanted
+
+
+def test_release(host, variables, folder):
     """OMERO.server is a release unpacked beside others, and not writable for the user that runs it."""
-    assert host.file(HOME).is_symlink
-    writable = host.check_output(f"runuser --user=omero-server -- find {HOME}/lib {HOME}/sql -writable ! -type l")
+    home = f"{folder}/OMERO.server"
+    assert host.file(home).is_symlink
+    command = f"runuser --user=%s -- find {home}/lib {home}/sql -writable ! -type l"
+    writable = host.check_output(command, variables["omero_system_user"])
     assert writable == "", f"writable: {writable}"
 
 
-def test_configuration(host):
+def test_configuration(host, folder):
     """The server's settings are those of the inventory, and no other."""
-    changed = [name for name in host.check_output("ls /opt/omero/server/config").split() if name != "10-vitrine.omero"]
-    if host.run("sha1sum --check --quiet --strict /opt/omero/server/config.sha1").rc != 0:
+    changed = [name for name in host.check_output(f"ls {folder}/config").split() if name != "10-vitrine.omero"]
+    if host.run(f"sha1sum --check --quiet --strict {folder}/config.sha1").rc != 0:
         changed.append("10-vitrine.omero")
-    lines = host.check_output("cat /opt/omero/server/config/*.omero").splitlines()
+    lines = host.check_output(f"cat {folder}/config/*.omero").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines]
     wanted = {words[3]: words[4] for words in commands if words[:3] == ["config", "set", "--"]}
     assert wanted, "no setting was found"
     # As `omero config get` reads it, which would write the file anew.
-    profiles = xml.etree.ElementTree.fromstring(host.file(f"{HOME}/etc/grid/config.xml").content_string)  # noqa: S314 (our own)
+    profiles = xml.etree.ElementTree.fromstring(host.file(f"{folder}/OMERO.server/etc/grid/config.xml").content_string)  # noqa: S314 (our own)
     found = {each.get("name"): each.get("value") for each in profiles.find("properties[@id='default']")}
     del found["omero.config.version"]
     changed += sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))

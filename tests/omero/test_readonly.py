@@ -8,7 +8,6 @@ from conftest import run_omero
 testinfra_hosts = ["ansible://omero_readonly"]
 pytestmark = pytest.mark.unit("omero-server")
 
-REPOSITORY = "/srv/omero"
 # What a client asks first when it imports a file: the server notes it, and makes a place for it.
 IMPORT = """
 def filesets():
@@ -72,7 +71,8 @@ def test_database_user(variables, reach):
     assert database.check_output(command, query).split() == [variables["database_readonly_user"]]
 
 
-def test_repository(host):
+def test_repository(host, variables):
     """The repository is mounted read-only: not even root writes there."""
-    assert "ro" in host.mount_point(REPOSITORY).options
-    assert "Read-only file system" in host.run(f"touch {REPOSITORY}/promise").stderr
+    repository = variables.get("omero_server_data_dir", "/srv/omero")
+    assert "ro" in host.mount_point(repository).options
+    assert "Read-only file system" in host.run(f"touch {repository}/promise").stderr

@@ -1,5 +1,7 @@
 """What scripts of users do: images of their own, pairs, tags, attachments, settings. Writes: for scenarios."""
 
+import re
+
 import plates
 import pytest
 from conftest import run_omero
@@ -100,6 +102,43 @@ def test_scripts(host, script, variables):
     assert None not in refused.values(), f"a visitor could: {refused}"
     assert script("curator", REMOVE, made) == {"left": []}
     assert not host.file(numbers).exists, "the numbers are still in the repository"
+
+
+def test_commands(omero_client, variables):
+    """What curators and administrators ask of the omero command is answered."""
+    place = f"{variables['omero_endpoint']}:{variables['network_services']['omero']['port']}"
+    user, password = variables["omero_curator_user"], variables["omero_curator_password"]
+    query = "hql --style=plain \"select p.name from Project p where p.name = 'asked'\""
+    lists = [f"{what} list --style=plain" for what in ("user", "group")]
+    made = run_omero(
+        omero_client, place, user, password, ["obj new Project name=asked", *lists, "sessions list", query]
+    )
+    assert made.returncode == 0, made.stderr
+    for words in (variables["omero_public_user"], variables["omero_public_group"], f"{user},", "0,asked"):
+        assert words in made.stdout, f"{words} is not in {made.stdout}"
+    project = re.match(r"Project:\d+", made.stdout)[0]
+    commands = [f"obj update {project} description=told", f"obj get {project}", f"delete {project}"]
+    changed = run_omero(omero_client, place, user, password, [*commands, query])
+    assert changed.returncode == 0, changed.stderr
+    assert "description=told" in changed.stdout
+    assert "0,asked" not in changed.stdout, "it is still there"
+
+
+def test_administration(host, variables):
+    """On the server's host its administrator sees that it runs, its settings, and the memory of its processes."""
+    environment = "$(systemctl show --property=Environment --value omero-server)"
+
+    def omero(command):
+        return host.check_output(
+            f"runuser --user=%s -- env {environment} omero {command}", variables["omero_system_user"]
+        )
+
+    omero("admin status")
+    assert re.search(r"Server: +Blitz-0 +active", omero("admin diagnostics"))
+    assert omero("config get omero.data.dir") == variables.get("omero_server_data_dir", "/srv/omero")
+    memory = omero("admin jvmcfg")
+    assert "blitz=-Xmx" in memory, memory
+    assert ("--add-opens" in memory) == (variables.get("omero_server_java", 17) > 11), memory
 
 
 @pytest.fixture

@@ -116,12 +116,13 @@ def test_session_cookie(ask):
         pytest.fail("no session cookie was set, so that nothing was seen")
 
 
-def test_session_store(host):
+def test_session_store(host, variables):
     """The host's own session store is for it alone, and wants a password."""
-    listening = host.check_output("ss --no-header --listening --tcp --numeric 'sport = 6379'")
+    port = variables["web_sessions_ports"]["own"]
+    listening = host.check_output(f"ss --no-header --listening --tcp --numeric 'sport = {port}'")
     addresses = {line.split()[3] for line in listening.splitlines()}
-    assert addresses == {"127.0.0.1:6379"}, f"it listens on {addresses}"
-    assert "NOAUTH" in host.check_output("redis-cli -h 127.0.0.1 ping 2>&1"), "it takes anyone"
+    assert addresses == {f"127.0.0.1:{port}"}, f"it listens on {addresses}"
+    assert "NOAUTH" in host.check_output(f"redis-cli -h 127.0.0.1 -p {port} ping 2>&1"), "it takes anyone"
 
 
 def test_other_hosts(variables, outsiders, reach):
@@ -132,11 +133,13 @@ def test_other_hosts(variables, outsiders, reach):
     for name in names:
         assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
     proxy = reach(variables["groups"]["proxy"][0])
-    assert not can_connect(proxy, variables["internal_address"], 4080, 1), "the proxy reached gunicorn"
+    port = variables.get("omero_web_gunicorn_port", 4080)
+    assert not can_connect(proxy, variables["internal_address"], port, 1), "the proxy reached gunicorn"
 
 
-def test_secrets(host):
+def test_secrets(host, variables):
     """Others on the host cannot read OMERO.web's passwords."""
-    for path in ("/opt/omero/web/OMERO.web/etc/grid/config.xml", "/opt/omero/web/config/10-vitrine.omero"):
+    folder = variables.get("omero_web_dir", "/opt/omero/web")
+    for path in (f"{folder}/OMERO.web/etc/grid/config.xml", f"{folder}/config/10-vitrine.omero"):
         assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
     assert host.file("/etc/redis/vitrine.conf").mode & 0o007 == 0
