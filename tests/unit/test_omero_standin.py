@@ -327,14 +327,6 @@ def test_size_counts_what_the_caller_sees():
         assert f"{alias}.group_id = any(" in query.sql
 
 
-def test_a_list_is_sorted_by_its_column_as_hibernate_sorts_it():
-    """`well_index` is the sample's place in its well; another bare name is refused."""
-    query = compiled("select ws.image from WellSample ws where ws.well.id = 1 order by well_index")
-    assert 'order by (select count(*) from "wellsample" o where o."well" = t0."well" and o.id < t0.id)' in query.sql
-    with pytest.raises(ApiUsage):
-        compiled("select ws.image from WellSample ws order by plate_index")
-
-
 def test_a_subquery_may_be_sorted():
     """As OMERO.mapr sorts it; one of distinct values may not."""
     text = "select i.id from Image i where i.id in (select {}p.id from Image p order by lower(p.name))"
