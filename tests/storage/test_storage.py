@@ -37,6 +37,13 @@ def probe(host, variables):
     host.run("rm --force %s %s", path, path + "-new")
 
 
+def test_no_portmapper(host, variables):
+    """Version 4 alone needs one port: nobody listens where version 3's portmapper would."""
+    if variables.get("nfs_server_v3"):
+        pytest.skip("the site serves version 3")
+    assert host.check_output("ss --no-header --listening --tcp --udp --numeric 'sport = 111'") == ""
+
+
 def test_starts_at_boot(host):
     """The NFS server runs, starts at boot, and starts on nothing but its own volume."""
     ganesha = names_of(host, "nfs_server")["ganesha_packages"][0]
