@@ -9,6 +9,8 @@ NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 ROWS, COLUMNS, FIELDS = 2, 3, 2
 # Well B3 has no image: the last place of the plate stays empty.
 WELLS = [(row, column) for row in range(ROWS) for column in range(COLUMNS) if (row, column) != (1, 2)]
+# When the run began and ended, and each field was taken: a time without a zone is UTC.
+BEGIN, TAKEN, END = "2026-01-31T12:00:00", "2026-01-31T12:20:00", "2026-01-31T13:30:00+01:00"
 
 
 def numbers(well, field):
@@ -58,15 +60,17 @@ def write_plate(path, change=None):
     images = [each.get("ID") for each in root.findall("{*}Image")]
     plate = etree.Element(f"{{{NAMESPACE}}}Plate", {"ID": "Plate:0", "Name": "Plate 1", "Rows": "2", "Columns": "3"})
     plate.attrib |= {"RowNamingConvention": "letter", "ColumnNamingConvention": "number"}
+    etree.SubElement(plate, f"{{{NAMESPACE}}}Description").text = "Five wells of six"
     for number, (row, column) in enumerate([*WELLS, (1, 2)]):
-        place = {"ID": f"Well:0:{number}", "Row": str(row), "Column": str(column)}
+        place = {"ID": f"Well:0:{number}", "Row": str(row), "Column": str(column), "Type": f"type {number}"}
         well = etree.SubElement(plate, f"{{{NAMESPACE}}}Well", place)
         for field in range(FIELDS if number < len(WELLS) else 0):
             index = FIELDS * number + field
-            identity = {"ID": f"WellSample:0:{number}:{field}", "Index": str(index)}
+            identity = {"ID": f"WellSample:0:{number}:{field}", "Index": str(index), "Timepoint": TAKEN}
             sample = etree.SubElement(well, f"{{{NAMESPACE}}}WellSample", identity)
             etree.SubElement(sample, f"{{{NAMESPACE}}}ImageRef", {"ID": images[index]})
     run = {"ID": "PlateAcquisition:0:0", "Name": "Run 1", "MaximumFieldCount": str(FIELDS)}
+    run |= {"StartTime": BEGIN, "EndTime": END}
     run = etree.SubElement(plate, f"{{{NAMESPACE}}}PlateAcquisition", run)
     for sample in plate.findall("{*}Well/{*}WellSample"):
         etree.SubElement(run, f"{{{NAMESPACE}}}WellSampleRef", {"ID": sample.get("ID")})

@@ -1,5 +1,6 @@
 """What scripts of users do: images of their own, pairs, tags, attachments, settings. Writes: for scenarios."""
 
+import datetime
 import re
 
 import plates
@@ -9,6 +10,8 @@ from conftest import run_omero
 testinfra_hosts = ["ansible://omero_readwrite"]
 pytestmark = pytest.mark.unit("omero-server")
 
+# When the run of the plate began, in milliseconds since 1970 as OMERO has it.
+BEGUN = int(datetime.datetime.fromisoformat(f"{plates.BEGIN}+00:00").timestamp() * 1000)
 NUMBERS = """
 # X, Y, Z, channel, time: every number is another.
 numbers = numpy.arange(40 * 30 * 2 * 2 * 1, dtype="uint16").reshape(40, 30, 2, 2, 1)
@@ -58,12 +61,18 @@ result = {"left": [kind for kind, identity in left if connection.getObject(kind,
 PLATE = """
 plate = max(connection.getObjects("Plate"), key=lambda each: each.getId())
 wells = list(plate.listChildren())
+runs = list(plate.listPlateAcquisitions())
+samples = [sample for well in wells for sample in well.listChildren()]
 first = wells[0].getImage(1)
 result = {
     "screens": [parent.getName() for parent in plate.listParents()],
     "grid": plate.getGridSize(),
     "fields": list(plate.getNumberOfFields()),
-    "runs": [run.getName() for run in plate.listPlateAcquisitions()],
+    "description": plate.getDescription(),
+    "runs": [(run.getName(), run.maximumFieldCount, run.startTime, run.endTime) for run in runs],
+    "runs of fields": [*{each.getPlateAcquisition().getId() == runs[0].getId() for each in samples}],
+    "times of fields": [*{each.timepoint for each in samples}],
+    "types": [well.type for well in wells],
     "wells": {well.getWellPos(): well.countWellSample() for well in wells},
     "thumbnail": first.getThumbnail((96,))[:3] == bytes([255, 216, 255]),
     "plane": first.getPrimaryPixels().getPlane(0, 1, 0).tolist(),
@@ -164,7 +173,12 @@ def test_plate(host, script, omero_import, plate, fs):
         "screens": ["Plates"],
         "grid": {"rows": 2, "columns": 3},
         "fields": [0, 1],
-        "runs": ["Run 1"],
+        "description": "Five wells of six",
+        # Its end is given in another zone.
+        "runs": [["Run 1", plates.FIELDS, BEGUN, BEGUN + 30 * 60_000]],
+        "runs of fields": [True],
+        "times of fields": [BEGUN + 20 * 60_000],
+        "types": [f"type {number}" for number in range(6)],
         "wells": {"A1": 2, "A2": 2, "A3": 2, "B1": 2, "B2": 2, "B3": 0},
         "thumbnail": True,
         "plane": plates.numbers(0, 1)[1].tolist(),

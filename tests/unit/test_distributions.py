@@ -132,6 +132,9 @@ def test_each_role_asks_for_its_own_file():
         asked = [task["vars"]["distribution_role"] for task in tasks if "distribution_role" in task.get("vars", {})]
         # The authorities' bundle, which has a role of its own, is other roles' business too.
         assert [name for name in asked if name == role or name != "ca_certificates"] == [role]
+        # Before it changes anything: all that comes first is the check of its input.
+        before = tasks[: [task.get("vars", {}).get("distribution_role") for task in tasks].index(role)]
+        assert all(task.get("ansible.builtin.import_tasks") == "validate.yml" for task in before), role
 
 
 @pytest.mark.parametrize(("role", "name"), DESCRIBED)

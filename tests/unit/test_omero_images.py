@@ -1,5 +1,6 @@
 """The stand-in's pictures: what it reads, and what it makes of the numbers."""
 
+import datetime
 import io
 import sys
 from pathlib import Path
@@ -151,15 +152,23 @@ def test_plate(tmp_path):
     assert found.images[3] == "well 1 field 1"
     (plate,) = found.plates
     assert (plate.texts["name"], plate.rows, plate.columns) == ("Plate 1", 2, 3)
-    assert [run.fields for run in plate.acquisitions] == [plates.FIELDS]
+    assert plate.texts["description"] == "Five wells of six"
+    (run,) = plate.acquisitions
+    assert (run.fields, run.texts) == (plates.FIELDS, {"name": "Run 1"})
+    # The end is given in another zone.
+    begun = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
+    assert (run.start, run.end - run.start) == (begun, datetime.timedelta(minutes=30))
     images = {(each.row, each.column): [sample.image for sample in each.samples] for each in plate.wells}
     assert images == {(0, 0): [0, 1], (0, 1): [2, 3], (0, 2): [4, 5], (1, 0): [6, 7], (1, 1): [8, 9], (1, 2): []}
-    assert {sample.acquisition for each in plate.wells for sample in each.samples} == {0}
+    samples = {(sample.acquisition, sample.time) for each in plate.wells for sample in each.samples}
+    assert samples == {(0, begun + datetime.timedelta(minutes=20))}
+    assert [each.texts for each in plate.wells] == [{"type": f"type {number}"} for number in range(6)]
 
 
-def test_well_beyond_the_edge(tmp_path):
+@pytest.mark.parametrize("side", ["Rows", "Columns"])
+def test_well_beyond_the_edge(tmp_path, side):
     """A plate that says to be smaller than its wells reach is as large as they reach."""
-    plates.write_plate(tmp_path / "x.ome.tif", lambda root: root.find("{*}Plate").set("Columns", "1"))
+    plates.write_plate(tmp_path / "x.ome.tif", lambda root: root.find("{*}Plate").set(side, "1"))
     (plate,) = ome_xml.contents(tmp_path / "x.ome.tif").plates
     assert (plate.rows, plate.columns) == (2, 3)
 
@@ -169,6 +178,7 @@ def test_well_beyond_the_edge(tmp_path):
     [
         ("{*}Plate/{*}Well", "Column", "1", "two wells in row 0, column 1"),
         ("{*}Plate/{*}Well", "Row", "A", "Row is 'A'; wanted is a whole number"),
+        ("{*}Plate/{*}Well", "Row", None, "has a well without Row or Column"),
         ("{*}Plate/{*}Well/{*}WellSample/{*}ImageRef", "ID", "Image:99", "Image:99 in row 0, column 0; there is no"),
         ("{*}Plate/{*}Well/{*}WellSample", "Timepoint", "soon", "'soon' is no time"),
         ("{*}Plate", "Rows", "two", "Rows is 'two'"),
@@ -185,7 +195,10 @@ def test_plate_refused(tmp_path, path, name, value, words):
         if parent is None:
             data = root.find("{*}Image/{*}Pixels/{*}TiffData")
             parent = ElementTree.SubElement(data, f"{{{plates.NAMESPACE}}}UUID")
-        parent.set(name, value)
+        if value is None:
+            del parent.attrib[name]
+        else:
+            parent.set(name, value)
 
     plates.write_plate(tmp_path / "x.ome.tif", change)
     with pytest.raises((ValueError, OSError, Unsupported), match=words):
@@ -198,6 +211,7 @@ def test_plate_refused(tmp_path, path, name, value, words):
         ("<OME><Plate></OME>", "the OME-XML of x.ome.tif is not well-formed"),
         ("<OME><Image>", "x.ome.tif has no whole OME-XML"),
         ("<OME><BinaryOnly MetadataFile='y' UUID='z'/></OME>", "of which another file has the OME-XML"),
+        ("<OME></OME>", "whose OME-XML has no images"),
     ],
 )
 def test_broken_xml(tmp_path, text, words):

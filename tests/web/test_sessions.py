@@ -115,4 +115,10 @@ def test_secrets(host, variables, store):
         for path in ("/etc/redis/web-sessions.conf", "/etc/vitrine/sessions/store.key"):
             assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
     else:
-        assert not host.file("/etc/vitrine/sessions/store.key").exists, "the store's key is on another host"
+        # Also where it was before it moved.
+        for path in (
+            "/etc/redis/web-sessions.conf",
+            "/etc/systemd/system/web-sessions.service",
+            *(f"/etc/vitrine/sessions/store.{kind}" for kind in ("key", "csr", "pem")),
+        ):
+            assert not host.file(path).exists, f"{path} is on another host than the store"

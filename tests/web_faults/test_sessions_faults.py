@@ -30,6 +30,13 @@ FAULTS = {
         " /etc/redis/web-sessions.conf; systemctl restart web-sessions",
         "mv /root/web-sessions.conf /etc/redis/web-sessions.conf; systemctl restart web-sessions",
     ),
+    # As somebody who has its address, and the password, but not its certificate.
+    "impersonated": (
+        "cd /etc/vitrine/sessions; cp -p store.key store.pem /root; openssl req -x509 -nodes -newkey ec"
+        " -pkeyopt ec_paramgen_curve:P-256 -keyout store.key -out store.pem -subj /CN=$(hostname)"
+        " -addext subjectAltName=DNS:$(hostname); systemctl restart web-sessions",
+        "mv /root/store.key /root/store.pem /etc/vitrine/sessions; systemctl restart web-sessions",
+    ),
     # As a host without power: nothing comes back, not even a refusal.
     "silent": (
         "nft add table inet lost; nft add chain inet lost input '{ type filter hook input priority -10; }';"
@@ -113,6 +120,8 @@ def test_lost(variables, store, visit, shared_again, what):
         _, mine, _ = visit(web)
         assert [visit(web, mine)[1] for _ in range(3)] == [mine] * 3, "each visit was a new session"
         assert mine != known
+        for other in set(variables["groups"]["web"]) - {web}:
+            assert visit(other, mine)[1] != mine, f"{other} knows it too, so that it is not from the host's own store"
     shared_again()
 
 

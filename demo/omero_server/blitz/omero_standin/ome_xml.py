@@ -217,8 +217,8 @@ def _plate(element, numbers, name):
             Acquisition(
                 _texts(each, "Name"),
                 _number(each, "MaximumFieldCount", label),
-                _time(each.findtext("{*}StartTime") or each.get("StartTime"), label),
-                _time(each.findtext("{*}EndTime") or each.get("EndTime"), label),
+                _time(each.get("StartTime"), label),
+                _time(each.get("EndTime"), label),
             )
             for each in runs
         ],
