@@ -226,7 +226,8 @@ def look_at_a_plate(browser, variables, plate):
     answer = "return fetch(arguments[0]).then(seen => seen.json())"
     browser.get(f"{variables['site_url']}webclient/?experimenter=-1")
     seen = browser.execute_script(answer, "/api/v0/m/plates/?limit=200")["data"]
-    identity = next(each["@id"] for each in seen if each["Name"] == plate["name"])
+    identity = next((each["@id"] for each in seen if each["Name"] == plate["name"]), None)
+    assert identity, f"no plate {plate['name']}"
     wells = browser.execute_script(answer, f"/api/v0/m/plates/{identity}/wells/?limit=200")["data"]
     shown = [each for each in wells if each.get("WellSamples")]
 

@@ -331,9 +331,25 @@ class _Compiler:
         kept = self.entities[found.alias] if isinstance(found, _Row) else None
         if kept is None or kept.name not in _LISTED:
             raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}")
-        alias, owner = found.alias, quoted(_LISTED[kept.name])
+        return self.place_of(found.alias)
+
+    def place_of(self, alias):
+        """Return the place of an object, by its alias, in the list that it belongs to."""
+        kept = self.entities[alias]
+        owner = quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
+
+    def sort_key(self, scope, node):
+        """Return what a query is sorted by: an expression, or the column of the database that keeps such a place.
+
+        The real server hands a name that it does not know on to PostgreSQL, and OMERO.iviewer makes use of it.
+        """
+        if isinstance(node, hql.Path) and len(node.names) == 1:
+            for alias in scope.roots:
+                if node.names[0] == f"{_LISTED.get(self.entities[alias].name)}_index":
+                    return self.place_of(alias)
+        return self.sql(scope, node)
 
     def size(self, scope, node):
         """Return how many elements of a collection the caller sees."""
@@ -445,7 +461,7 @@ class _Compiler:
         if query.where is not None:
             scope.conditions.append(self.sql(scope, query.where))
         grouped = [self.sql(scope, node) for node in query.group_by]
-        order = [self.sql(scope, key.expression) + (" desc" if key.descending else "") for key in query.order_by]
+        order = [self.sort_key(scope, key.expression) + (" desc" if key.descending else "") for key in query.order_by]
         if slots and not query.distinct and not grouped:
             order = order or [selected[slots[0].start]]
             order += [self.collection_order(fetch, selected[slots[fetch.slot].start]) for fetch in fetches]
