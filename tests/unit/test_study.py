@@ -927,6 +927,8 @@ def test_well_beyond_the_edge(screen):
     """A well that a file describes beyond the plate's edge moves the edge, as in OMERO."""
     write_plate(screen.plate, lambda root: root.find("{*}Plate").attrib.update(Rows="1", Columns="1"))
     assert len(screen.read()["plates"][0]["wells"]) == 3
+    screen.change(screen.wells, "P1,A1,", "P1,C1,")
+    assert "plate P1 has no well C1 (2 rows, 3 columns, 6 wells)" in only(screen.problems())
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def read_plate(file, folder, problems):
             text = tiff.ome_metadata
         root = etree.fromstring(text or "<none/>")  # noqa: S314 (expat bounds what entities may grow to)
         plates = [_plate(each) for each in root.findall("{*}Plate")]
-    except (OSError, ValueError, tifffile.TiffFileError, etree.ParseError) as problem:
+    except (OSError, ValueError, etree.ParseError) as problem:
         return wrong(f"cannot be read: {problem}")
     if len(plates) != 1:
         return wrong(f"describes {len(plates) or 'no'} plate{'s' if plates else ''}; wanted is a file for each plate")
