@@ -1,12 +1,14 @@
 #!/usr/bin/python
-"""Projects with datasets and key-value pairs in OMERO."""
+"""Projects with datasets, screens, and key-value pairs in OMERO."""
 
 DOCUMENTATION = r"""
 module: omero_study
-short_description: Put projects, datasets and key-value pairs into OMERO
+short_description: Put projects, datasets, screens and key-value pairs into OMERO
 description:
-  - Makes what is missing and corrects what differs - descriptions, and the pairs of an annotation. A project is known
-    by its name, a dataset by its name in the project, an annotation by its namespace on either.
+  - Makes what is missing and corrects what differs - descriptions, and the pairs of an annotation. A project or screen
+    is known by its name, a dataset by its name in the project, a plate by its name in the screen, a well by its place,
+    an annotation by its namespace on any of them.
+  - Images and plates are imported by role C(study_images). Those that are there get their pairs here.
   - Takes nothing away. What an interrupted run left unfinished is completed by the next.
   - Needs omero-py in the interpreter that it runs with.
   - I(login_user) owns what is made.
@@ -57,12 +59,51 @@ options:
                 elements: dict
                 default: []
                 suboptions: *annotation
+  screens:
+    description: The screens, as M(read_study) returns them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the screen., type: str, required: true}
+      description: {description: Its description., type: str, default: ""}
+      annotations:
+        description: Key-value pairs, one annotation a namespace.
+        type: list
+        elements: dict
+        default: []
+        suboptions: *annotation
+      wells: {description: How many wells the study names. Not used., type: int}
+      well_to_images: {description: Whether the images of a well get its pairs too., type: bool, default: false}
+      plates:
+        description: Its plates, whose wells get their pairs once they are imported.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name: {description: Name of the plate., type: str, required: true}
+          file: {description: Path of its file. Not used., type: str}
+          wells:
+            description: Its wells.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              name: {description: "Name of the well, such as A1.", type: str, required: true}
+              row: {description: "Its row, from 0.", type: int, required: true}
+              column: {description: "Its column, from 0.", type: int, required: true}
+              annotations:
+                description: Key-value pairs, one annotation a namespace.
+                type: list
+                elements: dict
+                default: []
+                suboptions: *annotation
   group: {description: Group that the data belong to., type: str, required: true}
 """
 
 RETURN = r"""
 created: {description: "How many of each kind were made.", type: dict, returned: success,
-  sample: {projects: 1, datasets: 10, annotations: 58}}
+  sample: {projects: 1, datasets: 10, screens: 0, annotations: 58}}
 updated: {description: "How many of each kind were corrected.", type: dict, returned: success}
 unchanged: {description: "How many of each kind were right before.", type: dict, returned: success}
 projects:
@@ -71,8 +112,14 @@ projects:
   elements: dict
   returned: success
   sample: [{name: idr0021-lawo-pericentriolarmaterial/experimentA, id: 1, datasets: {CENT2: 2}}]
-missing_images:
-  description: Names of the wanted images that are not in their datasets.
+screens:
+  description: Ids by name, of those plates that are there; null for what check mode did not make.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{name: idr0056-stojic-lncrnas/screenA, id: 1, plates: {"1921": 3}}]
+missing:
+  description: The wanted images that are not in their datasets, and plates and wells that are not in their screens.
   type: list
   elements: str
   returned: success
@@ -87,10 +134,13 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.omero_session import ARGUMENTS, session
 
-KINDS = ("projects", "datasets", "annotations")
-FIND_PROJECTS = "select p from Project p where p.details.group.id = :group and p.name in (:names) order by p.id"
+KINDS = ("projects", "datasets", "screens", "annotations")
+FIND_BY_NAME = "select o from KIND o where o.details.group.id = :group and o.name in (:names) order by o.id"
 FIND_DATASETS = "select l from ProjectDatasetLink l join fetch l.child d where l.parent.id in (:ids) order by l.id"
 FIND_IMAGES = "select l from DatasetImageLink l join fetch l.child i where l.parent.id in (:ids) order by l.id"
+FIND_PLATES = "select l from ScreenPlateLink l join fetch l.child p where l.parent.id in (:ids) order by l.id"
+FIND_WELLS = "select w from Well w where w.plate.id in (:ids) order by w.id"
+FIND_FIELDS = "select s from WellSample s join fetch s.image i where s.well.id in (:ids) order by s.id"
 FIND_ANNOTATIONS = (
     "select l from KINDAnnotationLink l join fetch l.child a"
     " where l.parent.id in (:ids) and a.ns in (:namespaces) and a.details.owner.id = :user order by l.id"
@@ -111,8 +161,19 @@ NAMED = {
 }
 
 IMAGE = {"name": {"type": "str", "required": True}, "annotations": ANNOTATIONS}
-# Of so many images at a time the annotations are looked up and saved.
-IMAGES_AT_ONCE = 500
+WELL = {
+    "name": {"type": "str", "required": True},
+    "row": {"type": "int", "required": True},
+    "column": {"type": "int", "required": True},
+    "annotations": ANNOTATIONS,
+}
+PLATE = {
+    "name": {"type": "str", "required": True},
+    "file": {"type": "str"},
+    "wells": {"type": "list", "elements": "dict", "default": [], "options": WELL},
+}
+# Of so many images or wells at a time the annotations are looked up and saved.
+AT_ONCE = 500
 
 
 def main():
@@ -140,6 +201,17 @@ def main():
                     },
                 },
             },
+            "screens": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **NAMED,
+                    "wells": {"type": "int"},
+                    "well_to_images": {"type": "bool", "default": False},
+                    "plates": {"type": "list", "elements": "dict", "default": [], "options": PLATE},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -161,6 +233,7 @@ class Import:
 
         self.module = module
         self.wanted = module.params["projects"]
+        self.screens = module.params["screens"]
         self.query = client.sf.getQueryService()
         self.updates = client.sf.getUpdateService()
         admin = client.sf.getAdminService()
@@ -177,24 +250,33 @@ class Import:
 
     def run(self):
         """Put everything in place; returns the module's result."""
-        projects = self._find_projects()
-        datasets = self._find_datasets(projects)
+        projects = self._find_by_name("Project", self.wanted)
+        datasets = self._find_in(FIND_DATASETS, "project", projects)
+        screens = self._find_by_name("Screen", self.screens)
+        plates = self._find_in(FIND_PLATES, "screen", screens)
         on_projects = self._find_annotations("Project", self.wanted, projects.values())
         on_datasets = self._find_annotations("Dataset", [each for _, each in self._pairs()], datasets.values())
+        on_screens = self._find_annotations("Screen", self.screens, screens.values())
 
-        self._save_projects(projects)
+        self._save_named("Project", self.wanted, projects)
         self._save_datasets(projects, datasets)
+        self._save_named("Screen", self.screens, screens)
         self._save_annotations("Project", [(each, projects[each["name"]]) for each in self.wanted], on_projects)
         self._save_annotations("Dataset", [(each, datasets[key]) for key, each in self._pairs()], on_datasets)
-        missing = self._annotate_images(datasets)
+        self._save_annotations("Screen", [(each, screens[each["name"]]) for each in self.screens], on_screens)
+        missing = self._annotate_images(datasets) + self._annotate_wells(plates)
 
-        result = {**self.counts, "projects": [], "missing_images": missing}
+        result = {**self.counts, "projects": [], "screens": [], "missing": missing}
         result["changed"] = any(self.counts[word][kind] for word in ("created", "updated") for kind in KINDS)
         result["changed_at"] = self._changed_at(result["changed"])
         for project in self.wanted:
             name = project["name"]
             ids = {each["name"]: id_of(datasets[name, each["name"]]) for each in project["datasets"]}
             result["projects"].append({"name": name, "id": id_of(projects[name]), "datasets": ids})
+        for screen in self.screens:
+            name = screen["name"]
+            ids = {plate: id_of(stored) for (where, plate), stored in plates.items() if where == name}
+            result["screens"].append({"name": name, "id": id_of(screens[name]), "plates": ids})
         if result["changed"]:
             result["diff"] = {"before": "".join(self.before), "after": "".join(self.after)}
         return result
@@ -207,20 +289,20 @@ class Import:
 
     # What is there
 
-    def _find_projects(self):
-        """Return the wanted projects that exist, by name."""
-        names = [each["name"] for each in self.wanted]
-        found = self._find(FIND_PROJECTS, group=self.group, names=names)
+    def _find_by_name(self, kind, wanted):
+        """Return the wanted (list of dicts) projects or screens (kind: Project or Screen) that exist, by name."""
+        names = [each["name"] for each in wanted]
+        found = self._find(FIND_BY_NAME.replace("KIND", kind), group=self.group, names=names)
         return self._by_name(found, f"group {self.module.params['group']}")
 
-    def _find_datasets(self, projects):
-        """Return the datasets in these projects (dict), by names of project and dataset."""
-        links = self._find(FIND_DATASETS, ids=[id_of(project) for project in projects.values()])
+    def _find_in(self, hql, kind, parents):
+        """Return the datasets or plates in parents (dict by name, of a kind, str), by names of parent and child."""
+        links = self._find(hql, ids=[id_of(parent) for parent in parents.values()])
         found = {}
-        for name, project in projects.items():
-            inside = [link.child for link in links if id_of(link.parent) == id_of(project)]
-            for dataset, stored in self._by_name(inside, f"project {name}").items():
-                found[name, dataset] = stored
+        for name, parent in parents.items():
+            inside = [link.child for link in links if id_of(link.parent) == id_of(parent)]
+            for child, stored in self._by_name(inside, f"{kind} {name}").items():
+                found[name, child] = stored
         return found
 
     def _annotate_images(self, datasets):
@@ -234,19 +316,46 @@ class Import:
             links = self._find(FIND_IMAGES, ids=[identifier]) if identifier else []
             found = self._by_name([link.child for link in links], f"dataset {dataset['name']}")
             missing += [each["name"] for each in wanted if each["name"] not in found]
-            there = [each for each in wanted if each["name"] in found]
-            for start in range(0, len(there), IMAGES_AT_ONCE):
-                some = there[start : start + IMAGES_AT_ONCE]
-                images = [found[each["name"]] for each in some]
-                on_images = self._find_annotations("Image", some, images)
-                self._save_annotations("Image", list(zip(some, images, strict=True)), on_images)
+            self._annotate("Image", [(each, found[each["name"]]) for each in wanted if each["name"] in found])
         return missing
+
+    def _annotate_wells(self, plates):
+        """Put their pairs on the wells that are there; returns which plates and wells (list of str) are not."""
+        missing = []
+        for screen in self.screens:
+            for plate in screen["plates"]:
+                stored = plates.get((screen["name"], plate["name"]))
+                if stored is None:
+                    missing.append(f"plate {plate['name']}")
+                    continue
+                found = {(each.row.val, each.column.val): each for each in self._find(FIND_WELLS, ids=[id_of(stored)])}
+                wanted = [(each, found.get((each["row"], each["column"]))) for each in plate["wells"]]
+                missing += [f"well {each['name']} of plate {plate['name']}" for each, well in wanted if well is None]
+                there = [({**each, "name": f"{plate['name']} / {each['name']}"}, well) for each, well in wanted if well]
+                self._annotate("Well", there)
+                if screen["well_to_images"]:
+                    item_of = {id_of(well): item for item, well in there}
+                    fields = self._find(FIND_FIELDS, ids=list(item_of))
+                    self._annotate("Image", [(item_of[id_of(each.well)], each.image) for each in fields])
+        return missing
+
+    def _annotate(self, kind, wanted):
+        """Put pairs on stored images or wells.
+
+        Args:
+            kind: str, Image or Well.
+            wanted: list of (dict with name and annotations, omero.model object).
+        """
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            found = self._find_annotations(kind, *zip(*some, strict=True))
+            self._save_annotations(kind, some, found)
 
     def _find_annotations(self, kind, items, parents):
         """Return the user's map annotations on objects, by the object's id and namespace.
 
         Args:
-            kind: str, Project, Dataset or Image.
+            kind: str, Project, Dataset, Screen, Image or Well.
             items: list of dicts with annotations, as wanted.
             parents: iterable of omero.model objects.
         """
@@ -273,7 +382,7 @@ class Import:
         return found
 
     def _by_name(self, objects, where):
-        """Return projects or datasets by name; fails when two share one, or when one is another user's."""
+        """Return objects by name; fails when two share one, or when one is another user's."""
         found = {}
         for each in objects:
             kind, name = type(each).__name__[:-1].lower(), each.name.val
@@ -311,17 +420,18 @@ class Import:
 
     # What is to be
 
-    def _save_projects(self, projects):
-        """Make and correct projects; `projects` (dict) gets those that are new."""
-        from omero.model import ProjectI
+    def _save_named(self, kind, wanted, stored):
+        """Make and correct projects or screens (kind: Project or Screen); `stored` (dict) gets those that are new."""
+        import omero.model
 
+        label = kind.lower()
         new = {}
-        for each in self.wanted:
-            if each["name"] not in projects:
-                new[each["name"]] = named(ProjectI(), each)
-                self._count("created", "projects", after=f"project {each['name']}")
-        self._correct("projects", [(each["name"], each, projects.get(each["name"])) for each in self.wanted])
-        projects.update(zip(new, self._save(new.values()), strict=True))
+        for each in wanted:
+            if each["name"] not in stored:
+                new[each["name"]] = named(getattr(omero.model, f"{kind}I")(), each)
+                self._count("created", f"{label}s", after=f"{label} {each['name']}")
+        self._correct(f"{label}s", [(each["name"], each, stored.get(each["name"])) for each in wanted])
+        stored.update(zip(new, self._save(new.values()), strict=True))
 
     def _save_datasets(self, projects, datasets):
         """Make datasets in their projects, and correct them; `datasets` (dict) gets those that are new."""
@@ -341,7 +451,7 @@ class Import:
         """Make and correct annotations.
 
         Args:
-            kind: str, Project, Dataset or Image.
+            kind: str, Project, Dataset, Screen, Image or Well.
             wanted: list of (dict with name and annotations, omero.model object).
             found: dict, as from _find_annotations.
         """
@@ -422,7 +532,7 @@ class Import:
 
 
 def named(made, item):
-    """Return a new project or dataset with the name and description of `item` (dict)."""
+    """Return a new project, dataset or screen with the name and description of `item` (dict)."""
     from omero.rtypes import rstring
 
     made.setName(rstring(item["name"]))

@@ -6,11 +6,15 @@ module: read_study
 short_description: Read and check a study folder
 description:
   - Reads a study in the format of the public IDR study repositories and returns what M(omero_study) puts into OMERO.
-  - Runs where the folder is, which is the controller, and needs pydantic, PyYAML and Jinja2 in the interpreter.
+  - Runs where the folder is, which is the controller, and needs pydantic, PyYAML, Jinja2 and tifffile in
+    the interpreter.
   - Fails with every problem of the study at once, each with file, line and remedy. Changes nothing.
 options:
   folder: {description: The study folder., type: path, required: true}
-  images: {description: Whether datasets come with their files and the pairs of each image., type: bool, default: false}
+  images:
+    description: Whether datasets come with their files and the pairs of each image, and screens with their plates.
+    type: bool
+    default: false
 """
 
 RETURN = r"""
@@ -28,6 +32,24 @@ projects:
       annotations: [{namespace: idr.openmicroscopy.org/study/info, pairs: [[Organism, Homo sapiens]]}]
       images: 414
       datasets: [{name: CENT2, description: "", annotations: []}]
+screens:
+  description: What M(omero_study) takes.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - name: idr0056-stojic-lncrnas/screenA
+      description: Screen Description ...
+      annotations: [{namespace: idr.openmicroscopy.org/study/info, pairs: [[Organism, Homo sapiens]]}]
+      wells: 3080
+      well_to_images: true
+      plates: [{name: "1921", file: /data/1921, wells: [{name: C3, row: 2, column: 2, annotations: []}]}]
+elsewhere:
+  description: Files with full paths, and where the study names them; none where images are not asked for.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{path: /data/1921, place: "screenA/idr0056-screenA-plates.tsv, line 1"}]
 """
 
 import pathlib

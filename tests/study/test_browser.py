@@ -204,6 +204,71 @@ def look_at_images(browser, variables):
     browser.save_screenshot(f"{variables['reports_dir']}/iviewer.png")
 
 
+def test_look_at_a_plate(browser, variables):
+    """A visitor sees the wells of a plate, reads what is in one of them, and opens its image in the viewer."""
+    plates = [
+        each for screen in read_study(variables["study_folder"], images=True)["screens"] for each in screen["plates"]
+    ]
+    if not (variables["study_import_images"] and plates):
+        pytest.skip("no plate of the study is imported")
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            look_at_a_plate(browser, variables, plates[0])
+            return
+        except (AssertionError, WebDriverException) as failure:
+            if not left or DISTURBED not in str(failure):
+                raise
+            time.sleep(2)
+
+
+def look_at_a_plate(browser, variables, plate):
+    """Walk once from a plate's address to a well, and to its image in the viewer."""
+    answer = "return fetch(arguments[0]).then(seen => seen.json())"
+    browser.get(f"{variables['site_url']}webclient/?experimenter=-1")
+    seen = browser.execute_script(answer, "/api/v0/m/plates/?limit=200")["data"]
+    identity = next((each["@id"] for each in seen if each["Name"] == plate["name"]), None)
+    assert identity, f"no plate {plate['name']}"
+    wells = browser.execute_script(answer, f"/api/v0/m/plates/{identity}/wells/?limit=200")["data"]
+    shown = [each for each in wells if each.get("WellSamples")]
+
+    browser.get(f"{variables['site_url']}webclient/?show=plate-{identity}")
+    grid = "#spw td.well img"
+    seen = wait_for(
+        browser,
+        lambda: (found := colours(browser, grid)) and len(found) >= len(shown) and found,
+        f"not every well of the {len(shown)} with an image has a thumbnail",
+    )
+    assert min(seen) > SOME_COLOURS, f"wells with so many colours: {seen}"
+
+    well = next(each for each in plate["wells"] if each["annotations"])
+    place = (well["row"], well["column"])
+    stored = next(each for each in shown if (each["Row"], each["Column"]) == place)
+    wait_for(
+        browser,
+        lambda: (
+            click(browser.find_element(By.CSS_SELECTOR, f"#well-{stored['@id']} img")) or is_selected(browser, stored)
+        ),
+        f"well {well['name']} cannot be selected",
+    )
+    wait_for(browser, lambda: unfold_pairs(browser, well["name"]), f"no key-value pairs of {well['name']} on the right")
+    for each in well["annotations"]:
+        for key, value in each["pairs"]:
+            text = f"{key}\t{value}"
+            wait_for(browser, lambda text=text: text in pairs_shown(browser), f"no pair {key}: {value}")
+    browser.save_screenshot(f"{variables['reports_dir']}/plate.png")
+
+    if "iviewer" not in {app["name"] for app in variables.get("omero_web_apps", [{"name": "iviewer"}])}:
+        return
+    # As from a link to the well; the viewer finds the image itself.
+    browser.get(f"{variables['site_url']}iviewer/?well={stored['@id']}")
+    wait_for(browser, lambda: (drawn(browser) or {}).get("colours", 0) > SOME_COLOURS, "OMERO.iviewer draws no well")
+
+
+def is_selected(browser, well):
+    """Tell whether a well (dict of the API) is selected in the grid."""
+    return "ui-selected" in browser.find_element(By.ID, f"well-{well['@id']}").get_attribute("class").split()
+
+
 def wait_for(browser, condition, otherwise):
     """Wait for what a condition returns; an AssertionError says what did not come."""
     try:

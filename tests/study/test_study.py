@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import xml.etree.ElementTree as etree
 from pathlib import Path
 
 import numpy
@@ -32,6 +33,31 @@ for identity in identities:
     sums[identity] = [int(plane.sum()) for plane in image.getPrimaryPixels().getPlanes(at)]
 connection.close()
 print(json.dumps(sums))
+"""
+# Looks at plates as the ordinary client does: by well, the sums of its planes, and its pairs by namespace.
+PLATES = """
+import json, sys
+from omero.gateway import BlitzGateway
+server, port, user, identities = json.loads(sys.argv[1])
+connection = BlitzGateway(user, sys.stdin.read(), host=server, port=port, secure=True)
+if not connection.connect():
+    sys.exit("cannot log in")
+connection.SERVICE_OPTS.setOmeroGroup("-1")
+found = {}
+for identity in identities:
+    plate = connection.getObject("Plate", identity)
+    found[identity] = wells = {}
+    for well in plate.listChildren():
+        images = [each.getImage() for each in well.listChildren()]
+        sums = [
+            int(plane.sum())
+            for image in images
+            for plane in image.getPrimaryPixels().getPlanes([(0, c, 0) for c in range(image.getSizeC())])
+        ]
+        pairs = {each.getNs(): each.getValue() for each in well.listAnnotations() if hasattr(each, "getMapValueAsMap")}
+        wells[f"{well.row},{well.column}"] = {"sums": sums, "pairs": pairs}
+connection.close()
+print(json.dumps(found))
 """
 AT_ONCE = 50
 
@@ -80,7 +106,7 @@ def projects(study, listed):
 
 @pytest.fixture
 def annotations(ask):
-    """Return a function from ids of projects or datasets to their pairs by id and namespace."""
+    """Return a function from a kind, such as "dataset", and ids to their pairs by id and namespace."""
 
     def pairs(kind, ids):
         found = {identity: {} for identity in ids}
@@ -114,6 +140,44 @@ def images(variables, datasets, listed):
         files = {Path(file).name: Path(file) for file in dataset["files"]}
         found += [(each, seen.get(each["name"]), files[each["name"]]) for each in dataset["images"]]
     assert found, "the study names no image"
+    return found
+
+
+@pytest.fixture
+def screens(study, listed):
+    """Return (screen as the study has it, as the public sees it) for each; skip where the study has none."""
+    if not study["screens"]:
+        pytest.skip("the study has no screen")
+    seen = {each["Name"]: each for each in listed("/api/v0/m/screens/")}
+    missing = [each["name"] for each in study["screens"] if each["name"] not in seen]
+    assert not missing, f"no screen {', '.join(missing)}"
+    return [(each, seen[each["name"]]) for each in study["screens"]]
+
+
+@pytest.fixture
+def plates(variables, screens, listed):
+    """Return (screen and plate as the study has them, plate as the public sees it) for each that is imported."""
+    if not variables["study_import_images"]:
+        pytest.skip("the study's plates are not imported (study_import_images)")
+    found = []
+    for screen, seen in screens:
+        there = listed(f"/api/v0/m/screens/{seen['@id']}/plates/")
+        for plate in screen["plates"]:
+            same = [each for each in there if each["Name"] == plate["name"]]
+            assert len(same) == 1, f"{screen['name']}: not there, or not once: {plate['name']}"
+            found.append((screen, plate, same[0]))
+    return found
+
+
+@pytest.fixture
+def wells(plates, listed):
+    """Return (screen, plate and well as the study has them, well as the public sees it) for each."""
+    found = []
+    for screen, plate, seen in plates:
+        there = {(each["Row"], each["Column"]): each for each in listed(f"/api/v0/m/plates/{seen['@id']}/wells/")}
+        missing = [each["name"] for each in plate["wells"] if (each["row"], each["column"]) not in there]
+        assert not missing, f"{plate['name']}: no well {', '.join(missing)}"
+        found += [(screen, plate, each, there[each["row"], each["column"]]) for each in plate["wells"]]
     return found
 
 
@@ -174,18 +238,86 @@ def test_images(images, annotations):
             assert shown == [each["pairs"]], f"{wanted['name']}: {shown}"
 
 
-def test_planes(images, variables, reach):
+@pytest.fixture
+def by_client(variables, reach):
+    """Return a function that runs PLANES or PLATES for ids as the public user, on a host of clients."""
+
+    def run(script, ids):
+        client = reach(variables["groups"]["omero_client"][0])
+        arguments = [variables["omero_endpoint"], 4064, variables["omero_public_user"], ids]
+        command = f"/opt/omero/client/bin/python -c {shlex.quote(script)} {shlex.quote(json.dumps(arguments))}"
+        done = run_with_input(client, command, variables["omero_public_password"])
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_planes(images, by_client):
     """A client reads an image's numbers as they are in its file."""
     files = {seen["@id"]: path for _, seen, path in images if seen and path.suffix in (".tif", ".tiff", ".png")}
     if not files:
         pytest.skip("the study has no image that the checks can read")
-    client = reach(variables["groups"]["omero_client"][0])
-    arguments = [variables["omero_endpoint"], 4064, variables["omero_public_user"], list(files)]
-    command = f"/opt/omero/client/bin/python -c {shlex.quote(PLANES)} {shlex.quote(json.dumps(arguments))}"
-    done = run_with_input(client, command, variables["omero_public_password"])
-    assert done.returncode == 0, done.stderr
-    for identity, sums in json.loads(done.stdout).items():
+    for identity, sums in by_client(PLANES, list(files)).items():
         path = files[int(identity)]
         numbers = tifffile.imread(path) if path.suffix != ".png" else numpy.asarray(Image.open(path))
         planes = numbers.reshape(-1, *numbers.shape[-2:]) if numbers.ndim > 2 else numbers[numpy.newaxis]
         assert sorted(sums) == sorted(int(plane.sum()) for plane in planes), path.name
+
+
+def test_screens(screens, annotations):
+    """The public sees the study's screens, with their descriptions and what the study says about itself."""
+    pairs = annotations("screen", [seen["@id"] for _, seen in screens])
+    for wanted, seen in screens:
+        assert seen.get("Description", "") == wanted["description"], f"{wanted['name']}: {seen.get('Description')}"
+        compare(wanted, pairs[seen["@id"]])
+
+
+def test_wells(wells, annotations):
+    """Each plate has the study's wells, and they and their images show their pairs, as the study wants it."""
+    on_wells = annotations("well", [seen["@id"] for *_, seen in wells])
+    for _, plate, wanted, seen in wells:
+        compare({**wanted, "name": f"{plate['name']}, {wanted['name']}"}, on_wells[seen["@id"]])
+    images = {
+        sample["Image"]["@id"]: wanted
+        for screen, _, wanted, seen in wells
+        for sample in seen.get("WellSamples", [])
+        if screen["well_to_images"] and "Image" in sample
+    }
+    on_images = annotations("image", list(images))
+    for identity, wanted in images.items():
+        compare(wanted, on_images[identity])
+
+
+def test_plates_by_client(plates, by_client):
+    """A client finds a plate's wells with their pairs, and reads the numbers of each as they are in the file."""
+    found = by_client(PLATES, [seen["@id"] for *_, seen in plates])
+    compared = 0
+    for _, plate, seen in plates:
+        wells = found[str(seen["@id"])]
+        for wanted in plate["wells"]:
+            pairs = wells[f"{wanted['row']},{wanted['column']}"]["pairs"]
+            for each in wanted["annotations"]:
+                assert pairs.get(each["namespace"]) == each["pairs"], f"{plate['name']}, {wanted['name']}: {pairs}"
+        for place, sums in sums_in_file(Path(plate["file"])).items():
+            assert wells[place]["sums"] == sums, f"{plate['name']}, {place}"
+            compared += bool(sums)
+    if not compared:
+        pytest.skip("the study has no plate that the checks can read")
+
+
+def sums_in_file(path):
+    """Return the sums of the planes (list of int) of each well of an OME-TIFF (Path) by "row,column"; else none."""
+    if not path.name.endswith(".ome.tif") or not path.is_file():
+        return {}
+    with tifffile.TiffFile(path) as file:
+        root = etree.fromstring(file.ome_metadata)  # noqa: S314 (the study's own)
+        numbers = [series.asarray() for series in file.series]
+    order = [each.get("ID") for each in root.findall("{*}Image")]
+    found = {}
+    for well in root.findall("{*}Plate/{*}Well"):
+        references = well.findall("{*}WellSample/{*}ImageRef")
+        of_well = [numbers[order.index(each.get("ID"))] for each in references]
+        planes = [plane for array in of_well for plane in array.reshape(-1, *array.shape[-2:])]
+        found[f"{well.get('Row')},{well.get('Column')}"] = [int(plane.sum()) for plane in planes]
+    return found

@@ -350,6 +350,14 @@ def test_page_is_sql_unless_rows_multiply():
     assert "limit" not in compile_query("select p from Project p join fetch p.datasetLinks", **page).sql
 
 
+def test_sorted_by_the_column_of_a_place():
+    """As OMERO.iviewer asks for the images of a well; such a column of anything else is unknown."""
+    query = compiled("select s.image from WellSample s where s.well.id = :id order by well_index", id=1)
+    assert "order by (select count(*)" in query.sql
+    with pytest.raises(ApiUsage, match="well_index"):
+        compiled("select w from Well w order by well_index")
+
+
 def test_class_comparison_uses_the_stored_mark():
     """`class` of an annotation is a column, and a subclass is a condition."""
     assert "/map/" in compiled("select a from Annotation a where a.class = MapAnnotation").parameters.values()

@@ -1,12 +1,17 @@
 """Reading a study folder: what comes out of a good one, and what is said of each kind of bad one."""
 
 import gzip
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from plates import write_plate
 
 from plugins.module_utils.study.files import StudyError
 from plugins.module_utils.study.folder import read_study
+from plugins.module_utils.study.wells import name_of, place
 
 PROJECT = Path(__file__).resolve().parents[2]
 STUDIES = PROJECT.parent / "shared" / "studies"
@@ -97,6 +102,53 @@ advanced:
     - namespace: openmicroscopy.org/mapr/gene
       keys: [Gene Identifier]
 """
+SCREEN = "test1-nobody-shapes/screenA"
+SCREEN_TEXT = f"""\
+Screen Number\t2
+Comment[IDR Screen Name]\t{SCREEN}\t
+Screen Sample Type\tclay
+Screen Description\tShapes in wells.
+Screen Imaging Method\tphotography
+Screen Technology Type\tpress
+Screen Type\tprimary screen
+Screen Data DOI\t10.1000/screen
+"""
+SCREEN_BULK = f"""\
+---
+include: ../bulk.yml
+target: Screen:name:{SCREEN}
+path: test1-screenA-plates.tsv
+columns:
+  - name
+  - path
+"""
+PLATES = """\
+P1\tplates/one.ome.tif
+P2\t/data/plates/two
+"""
+WELLS = """\
+Plate,Well,Shape,Gene
+P1,A1,cube,G 1
+P1,b02,cube,G 2
+P1,b02,ball,G 3
+P1,B3,,
+P2,AF48,cone,G 4
+"""
+SCREEN_MAP = """\
+---
+name: test1
+columns:
+  - name: Shape
+  - group:
+      namespace: openmicroscopy.org/mapr/gene
+      columns:
+        - name: Gene
+advanced:
+  well_to_images: yes
+defaults:
+  omitempty: yes
+  include: yes
+"""
 
 
 class Folder:
@@ -144,10 +196,51 @@ class Folder:
         return refusal.value.problems
 
 
+class ScreenFolder(Folder):
+    """A good study with an experiment and a screen: one plate in its folder, of 2 x 3 wells, and one elsewhere."""
+
+    def __init__(self, path):
+        """Write the files."""
+        super().__init__(path)
+        within = path / "screenA"
+        (within / "plates").mkdir(parents=True)
+        self.screen_bulk = within / "test1-screenA-bulk.yml"
+        self.plates = within / "test1-screenA-plates.tsv"
+        self.wells = within / "test1-screenA-annotation.csv"
+        self.screen_map = within / "test1-screenA-bulkmap-config.yml"
+        self.plate = within / "plates" / "one.ome.tif"
+        for file, text in (
+            (self.text, TEXT.rstrip("\n") + "\n" + SCREEN_TEXT),
+            (self.screen_bulk, SCREEN_BULK),
+            (self.plates, PLATES),
+            (self.wells, WELLS),
+            (self.screen_map, SCREEN_MAP),
+        ):
+            file.write_text(text)
+        write_plate(self.plate)
+
+    def read(self):
+        """Return the one screen of the study."""
+        (found,) = read_study(self.path, images=True)["screens"]
+        return found
+
+    def problems(self):
+        """Return what is wrong with the study."""
+        with pytest.raises(StudyError) as refusal:
+            read_study(self.path, images=True)
+        return refusal.value.problems
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Return a good study."""
     return Folder(tmp_path / "study")
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """Return a good study with a screen."""
+    return ScreenFolder(tmp_path / "study")
 
 
 def only(problems):
@@ -282,13 +375,25 @@ def test_byte_order_mark_and_windows_lines(folder):
 
 def test_demo_study():
     """The demo's study is a good one, and says what it is."""
-    study = read_study(PROJECT / "demo" / "study")
+    study = read_study(PROJECT / "demo" / "study", images=True)
+    assert study["elsewhere"] == []
     (project,) = study["projects"]
+    (screen,) = study["screens"]
+    assert "demo study" in screen["description"]
     assert "demo study" in study["title"]
     assert "demo study" in project["description"]
     assert all(dataset["annotations"] for dataset in project["datasets"])
-    for line in next((PROJECT / "demo/study/experimentA").glob("*filePaths.tsv")).read_text().splitlines():
-        assert (PROJECT / "demo/study/experimentA" / line.split("\t")[1]).is_file(), line
+
+
+def test_demo_plate(tmp_path):
+    """The demo's plate is what its program writes, and every well of it has its row."""
+    program = PROJECT / "demo" / "make_plate.py"
+    made = tmp_path / "plate.ome.tif"
+    subprocess.run([sys.executable, program, made], check=True, capture_output=True)
+    (screen,) = read_study(PROJECT / "demo" / "study", images=True)["screens"]
+    (plate,) = screen["plates"]
+    assert Path(plate["file"]).read_bytes() == made.read_bytes()
+    assert [each["name"] for each in plate["wells"]] == ["A1", "A2", "A3", "B1", "B2", "B3"]
 
 
 # Published studies, where this checkout lies beside them
@@ -326,14 +431,25 @@ def test_published_pairs():
 
 
 @published
-def test_published_screens():
-    """A published study with screens is refused, and each screen is named."""
+def test_published_screens(tmp_path):
+    """A published study with screens is refused for a plate that two of its files name differently, else read."""
     with pytest.raises(StudyError) as refusal:
         read_study(STUDIES / "idr0056")
-    assert len(refusal.value.problems) == 3
-    for letter, problem in zip("ABC", refusal.value.problems, strict=True):
-        assert f"idr0056-stojic-lncrnas/screen{letter}" in problem
-        assert "not yet: screens and plates need image import" in problem
+    missing, unknown = refusal.value.problems
+    assert "screenB-annotation.csv: no row for plate 1897, which the table of files has" in missing
+    assert "screenB-annotation.csv: plate '1987' is not in the table of files" in unknown
+
+    copy = shutil.copytree(STUDIES / "idr0056", tmp_path / "idr0056", copy_function=shutil.copyfile)
+    table = copy / "screenB" / "idr0056-screenB-plates.tsv"
+    copy.joinpath("screenB").chmod(0o755)
+    table.write_text(table.read_text().replace("1897\t", "1987\t"))
+    study = read_study(copy, images=True)
+    assert [(each["name"][-1], len(each["plates"]), each["wells"]) for each in study["screens"]] == [
+        ("A", 10, 3080),
+        ("B", 10, 3838),
+        ("C", 2, 480),
+    ]
+    assert len(study["elsewhere"]) == 22
 
 
 # Bad studies
@@ -443,28 +559,23 @@ def test_bad_text(folder, old, new, problem):
 def test_no_experiment(folder):
     """A study without an experiment has nothing to import."""
     folder.text.write_text(TEXT.partition("Experiment Number")[0].replace("Experiments Number\t1", "Type\ttest data"))
-    assert "no experiment. Add a section" in only(folder.problems())
-
-
-def test_screen(folder):
-    """A screen beside an experiment is refused as well."""
-    with folder.text.open("a") as file:
-        file.write("Screen Number\t2\nComment[IDR Screen Name]\ttest1-nobody-shapes/screenA\n")
-    problem = only(folder.problems())
-    assert problem.startswith("test1-study.txt, line 24: screen test1-nobody-shapes/screenA: not yet: screens and")
+    assert "no experiment and no screen. Add a section" in only(folder.problems())
 
 
 def test_same_experiment_twice(folder):
     """Two experiments need two names."""
     section = TEXT[TEXT.index("Experiment Number") :].replace("Number\t1", "Number\t2")
     folder.text.write_text(TEXT.replace("Experiments Number\t1", "Experiments Number\t2") + section)
-    assert f"a second experiment named {NAME}" in "\n".join(folder.problems())
+    assert f"a second experiment or screen named {NAME}" in "\n".join(folder.problems())
 
 
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("Screen:name:X", "target Screen:name:X: not yet: screens and plates need image import"),
+        (
+            "Screen:name:X",
+            "column 1: target 'Screen:name:X'; wanted is Dataset:name:X, with X the dataset's name. Plates",
+        ),
         ("Circles", "column 1: target 'Circles'; wanted is Dataset:name:X"),
         ("Dataset:name:Circles ", "column 1: dataset 'Circles ' begins or ends with a blank"),
         ("Project:name:other/Dataset:name:Circles", f"column 1: project 'other'; wanted is {NAME}"),
@@ -499,7 +610,6 @@ def test_bad_table_of_files(folder, line, problem):
 @pytest.mark.parametrize(
     ("kind", "old", "new", "problem"),
     [
-        ("bulk", "path: test1", "target: Screen:name:X\npath: test1", "bulk.yml: target Screen:name:X: not yet"),
         ("bulk", "../bulk.yml", "../all.yml", "line 2: includes ../all.yml, and there is no such file"),
         ("shared_bulk", "---\n", "---\ninclude: experimentA/test1-experimentA-bulk.yml\n", "line 2: includes itself"),
         ("shared_bulk", "  - target\n", "", "neither a column `target` nor a setting `target`"),
@@ -591,6 +701,24 @@ def test_templates_are_confined(folder):
     assert "is no template" in only(folder.problems())
 
 
+def test_missing_image(folder):
+    """A file with a relative path must be there when images are imported; others lie elsewhere, and are named."""
+    folder.change(folder.files, "/data/circles/2", "images/c2.png")
+    assert read_study(folder.path)["projects"]
+    with pytest.raises(StudyError) as refusal:
+        read_study(folder.path, images=True)
+    problem = only(refusal.value.problems)
+    assert problem.startswith(
+        "experimentA/test1-experimentA-filePaths.tsv, line 2, column 2: there is no file images/c2"
+    )
+    (folder.path / "experimentA" / "images").mkdir()
+    (folder.path / "experimentA" / "images" / "c2.png").touch()
+    assert read_study(folder.path, images=True)["elsewhere"] == [
+        {"path": "/data/circles/1", "place": "experimentA/test1-experimentA-filePaths.tsv, line 1"},
+        {"path": "/data/squares", "place": "experimentA/test1-experimentA-filePaths.tsv, line 3"},
+    ]
+
+
 def test_everything_at_once(folder):
     """Problems of several files are said together."""
     folder.change(folder.text, "2026-01-31", "soon")
@@ -598,3 +726,239 @@ def test_everything_at_once(folder):
     folder.change(folder.rows, "Circles,c2,red,", "Circles,c2,")
     folder.change(folder.map, "name: Corners", "name: Corner")
     assert len(folder.problems()) == 4
+
+
+# Screens
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("A1", (0, 0)),
+        ("a01", (0, 0)),
+        ("H12", (7, 11)),
+        ("AF48", (31, 47)),
+        ("1A", None),
+        ("A0", None),
+        ("A", None),
+        ("A1 ", None),
+        ("ABC1", None),
+    ],
+)
+def test_names_of_wells(name, wanted):
+    """A well's name has one or two letters and a number, in any case and with zeros before."""
+    assert place(name) == wanted
+    if wanted:
+        assert place(name_of(*wanted)) == wanted
+
+
+def test_good_screen(screen):
+    """A screen has its description, its pairs in the IDR's order, and its plates with their wells."""
+    found = screen.read()
+    assert (found["name"], found["wells"], found["well_to_images"]) == (SCREEN, 4, True)
+    assert found["description"] == "Publication Title\nOn shapes\n\nScreen Description\nShapes in wells."
+    (annotation,) = found["annotations"]
+    assert annotation["pairs"][:7] == [
+        ["Sample Type", "clay"],
+        ["Organism", "none"],
+        ["Organism", "nothing"],
+        ["Study Type", "test data"],
+        ["Screen Type", "primary screen"],
+        ["Screen Technology Type", "press"],
+        ["Imaging Method", "photography"],
+    ]
+    assert ["Data DOI", "10.1000/screen https://doi.org/10.1000/screen"] in annotation["pairs"]
+    one, two = found["plates"]
+    assert (one["name"], one["file"]) == ("P1", str(screen.plate))
+    assert (two["name"], two["file"]) == ("P2", "/data/plates/two")
+    assert [(each["name"], each["row"], each["column"]) for each in one["wells"]] == [
+        ("A1", 0, 0),
+        ("B2", 1, 1),
+        ("B3", 1, 2),
+    ]
+    assert two["wells"][0]["name"] == "AF48"
+
+
+def test_pairs_of_wells(screen):
+    """A well has the pairs of its row; one with several rows has what is in any of them, once."""
+    first, second, empty = screen.read()["plates"][0]["wells"]
+    assert {each["namespace"]: each["pairs"] for each in first["annotations"]} == {
+        "openmicroscopy.org/mapr/gene": [["Gene", "G 1"]],
+        "openmicroscopy.org/omero/bulk_annotations": [["Shape", "cube"], ["Plate", "P1"], ["Well", "A1"]],
+    }
+    pairs = {each["namespace"]: each["pairs"] for each in second["annotations"]}
+    assert pairs["openmicroscopy.org/mapr/gene"] == [["Gene", "G 2"], ["Gene", "G 3"]]
+    assert pairs["openmicroscopy.org/omero/bulk_annotations"] == [
+        *(["Shape", "cube"], ["Plate", "P1"], ["Well", "b02"], ["Shape", "ball"])
+    ]
+    assert [each["namespace"] for each in empty["annotations"]] == ["openmicroscopy.org/omero/bulk_annotations"]
+
+
+def test_screen_without_images(screen):
+    """Where images are not imported there are no plates, and their files need not be there."""
+    screen.plate.unlink()
+    study = read_study(screen.path)
+    assert [(each["wells"], each["plates"]) for each in study["screens"]] == [(4, [])]
+    assert study["elsewhere"] == []
+
+
+def test_screen_elsewhere(screen):
+    """Files with full paths are named with their place, for whoever can look."""
+    found = read_study(screen.path, images=True)["elsewhere"]
+    assert found[-1] == {"path": "/data/plates/two", "place": "screenA/test1-screenA-plates.tsv, line 2"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("Screen Type\tprimary screen\n", "", "line 24: 'Screen Type' is missing. Add it."),
+        ("Screen Description\tShapes in wells.", "Screen Description", "line 27: 'Screen Description' has no value"),
+        (SCREEN, "other-name/screenA", "line 25: 'Comment[IDR Screen Name]' is 'other-name/screenA'; wanted"),
+        ("10.1000/screen", "screen", "line 31: 'Screen Data DOI' is 'screen'; wanted is a DOI such as"),
+        (SCREEN, f"{SCREEN}B", "line 25: the name ends in screenAB, and there is no such folder"),
+        ("Screen Number\t2", "Screen Number\t1", "line 16: 'Experiment Number' is '1'; wanted is a number that no"),
+        ("Screen Type", "Screen Organism\tx\nScreen Type", "line 30: both of 'Study Organism' and 'Screen Organism'"),
+        (
+            "Study Type\t",
+            "Study Screens Number\t2\nStudy Type\t",
+            "line 4: 'Study Screens Number' is '2', and there are 1",
+        ),
+    ],
+)
+def test_bad_screen_text(screen, old, new, problem):
+    """Each key of a screen that is missing or wrong is named with its line."""
+    screen.change(screen.text, old, new)
+    assert screen.problems()[0].startswith(f"test1-study.txt, {problem}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            f"Screen:name:{SCREEN}",
+            "Screen:name:X",
+            f"target 'Screen:name:X'; wanted is Screen:name:{SCREEN}, as study.txt",
+        ),
+        (f"Screen:name:{SCREEN}", "Dataset:name:X", "target 'Dataset:name:X'; wanted is Screen:name:"),
+        (f"target: Screen:name:{SCREEN}\n", "", "neither a column `target` nor a setting `target`"),
+        ("  - name\n", "", "`columns` has no `name`: annotation.csv knows plates by it. Add it."),
+        ("  - path\n", "", "`columns` has no `path`"),
+        ("plates.tsv", "plate.tsv", "line 4: `path` names test1-screenA-plate.tsv, and there is no such file"),
+    ],
+)
+def test_bad_screen_bulk(screen, old, new, problem):
+    """A bulk.yml of a screen that says too little or the wrong thing is named."""
+    screen.change(screen.screen_bulk, old, new)
+    assert problem in screen.problems()[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("P2\t", "P1\t", "line 2, column 1: plate P1 is there again, first on line 1. Give each its own name"),
+        ("/data/plates/two", "plates/one.ome.tif", "line 2, column 2: the same file as plate P1, on line 1. Correct"),
+        ("P2\t", " P2\t", "line 2, column 1: plate ' P2' begins or ends with a blank"),
+        ("P2\t", "\t", "line 2, column 1: plate '' begins or ends with a blank"),
+        ("/data/plates/two", "", "line 2, column 2: no path of a file. Fill it in."),
+        ("P2\t", f"{'x' * 256}\t", "has 256 characters; OMERO takes 255"),
+        ("one.ome", "won.ome", "line 1, column 2: there is no file plates/won.ome.tif in screenA. Add it, or correct"),
+    ],
+)
+def test_bad_plates(screen, old, new, problem):
+    """A line of the table of plates that cannot be right is named."""
+    screen.change(screen.plates, old, new)
+    problems = screen.problems()
+    assert any(each.startswith("screenA/test1-screenA-plates.tsv, ") and problem in each for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("Plate,", "Plates,", "line 1: no column 'Plate' (there is 'Plates'). Add it."),
+        (",Well,", ",Place,", "line 1: no column 'Well'. Add it."),
+        ("P1,A1,", "P1,,", "no value in 'Well'. Fill it in (line 2)"),
+        ("P1,A1,", ",A1,", "no value in 'Plate'. Fill it in (line 2)"),
+        ("P1,A1,", "P1,1A,", "line 2: '1A' is no well; wanted is a letter or two for the row and a number"),
+        (
+            "P1,A1,",
+            "P1,C1,",
+            "plate P1 has no well C1 (2 rows, 3 columns, 6 wells). Correct it, or take it away (line 2)",
+        ),
+        (
+            "P1,A1,",
+            "P1,A4,",
+            "plate P1 has no well A4 (2 rows, 3 columns, 6 wells). Correct it, or take it away (line 2)",
+        ),
+        (
+            "b02,ball,G 3",
+            "B2,cube,G 2",
+            "line 4: well B2 of plate P1 is there again, first on line 3, with the same values",
+        ),
+        (
+            "P2,AF48,cone,G 4",
+            "P3,A1,cone,G 4",
+            "plate 'P3' is not in the table of files. Correct the name, or add it there",
+        ),
+        ("P2,AF48,cone,G 4\n", "", "no row for plate P2, which the table of files has. Add its wells, or take it away"),
+        ("P1,A1,cube,", "P1,A1,", "3 fields, and the header has 4. Put values with commas"),
+    ],
+)
+def test_bad_wells(screen, old, new, problem):
+    """What is wrong with a screen's annotation.csv is named with its line."""
+    screen.change(screen.wells, old, new)
+    problems = screen.problems()
+    assert any(each.startswith("screenA/test1-screenA-annotation.csv") and problem in each for each in problems), (
+        problems
+    )
+
+
+def test_well_that_is_not_described(screen):
+    """A well within the plate's edges that its file does not describe is none of the plate's."""
+
+    def without_last(root):
+        plate = root.find("{*}Plate")
+        plate.remove(plate.findall("{*}Well")[-1])
+
+    write_plate(screen.plate, without_last)
+    assert "plate P1 has no well B3 (2 rows, 3 columns, 5 wells)" in only(screen.problems())
+
+
+def test_well_beyond_the_edge(screen):
+    """A well that a file describes beyond the plate's edge moves the edge, as in OMERO."""
+    write_plate(screen.plate, lambda root: root.find("{*}Plate").attrib.update(Rows="1", Columns="1"))
+    assert len(screen.read()["plates"][0]["wells"]) == 3
+    screen.change(screen.wells, "P1,A1,", "P1,C1,")
+    assert "plate P1 has no well C1 (2 rows, 3 columns, 6 wells)" in only(screen.problems())
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda root: root.remove(root.find("{*}Plate")), "describes no plate; wanted is a file for each plate"),
+        (lambda root: root.insert(0, root.find("{*}Plate")), "describes 2 plates; wanted is a file for each plate"),
+        (lambda root: root.find("{*}Plate/{*}Well").attrib.pop("Row"), "cannot be read: "),
+    ],
+)
+def test_bad_plate_file(screen, change, problem):
+    """A file that does not describe one plate is named where the table names it."""
+    write_plate(screen.plate, change)
+    assert only(screen.problems()).startswith("screenA/test1-screenA-plates.tsv, line 1, column 2: plates/one.ome.tif")
+    assert problem in only(screen.problems())
+
+
+def test_no_tiff(screen):
+    """What only has the name of an OME-TIFF is named."""
+    screen.plate.write_text("no picture")
+    assert "plates/one.ome.tif cannot be read: " in only(screen.problems())
+
+
+@pytest.mark.parametrize("kind", ["screen_bulk", "wells", "screen_map"])
+def test_no_file_of_a_screen(screen, kind):
+    """Each file of a screen must be there."""
+    getattr(screen, kind).unlink()
+    expected = {
+        "screen_bulk": "screenA: no bulk.yml",
+        "wells": "screenA: no file with the annotations of the wells; wanted is one *annotation.csv",
+        "screen_map": "screenA: no file with the columns to show; wanted is one *bulkmap-config.yml",
+    }
+    assert expected[kind] in only(screen.problems())

@@ -47,10 +47,13 @@ class Problems:
             line: int or None, counted from 1.
             column: int or None, counted from 1: characters in text and YAML, fields in a table.
         """
+        self.found.append(f"{self.place(path, line, column)}: {text}")
+
+    def place(self, path, line=None, column=None):
+        """Return how a place in a file is named (Path, int or None, int or None)."""
         place = str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
         place += f", line {line}" if line else ""
-        place += f", column {column}" if column else ""
-        self.found.append(f"{place}: {text}")
+        return place + (f", column {column}" if column else "")
 
     def add_lines(self, path, text, lines):
         """Note one problem that many lines have (lines: list of int)."""

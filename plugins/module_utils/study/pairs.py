@@ -1,7 +1,8 @@
-"""annotation.csv through bulkmap-config.yml: the key-value pairs of datasets.
+"""annotation.csv through bulkmap-config.yml: the key-value pairs of datasets, images and wells.
 
-A row of annotation.csv is about an image. What is the same in all rows of a dataset is true of the dataset, and
-becomes its pairs; what differs from image to image waits for the images.
+A row of an experiment's annotation.csv is about an image. What is the same in all rows of a dataset is true of the
+dataset, and becomes its pairs; what differs from image to image waits for the images. A row of a screen's is about what
+is in a well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from .files import check, line_of, read_table, read_yaml
 DEFAULT_NAMESPACE = "openmicroscopy.org/omero/bulk_annotations"
 DATASET = "Dataset Name"
 IMAGE = "Image Name"
+PLATE = "Plate"
+WELL = "Well"
 
 # Templates come with the study, and nobody knows from where.
 _TEMPLATES = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
@@ -62,11 +65,12 @@ class PrimaryKeys(BaseModel):
 
 
 class Advanced(BaseModel):
-    """Settings of which only the primary keys matter to datasets."""
+    """Settings of which these matter here."""
 
     model_config = ConfigDict(extra="allow")
 
     primary_group_keys: list[PrimaryKeys] = Field(default=[], description="a list of namespace and keys")
+    well_to_images: bool = Field(default=False, description="true or false")
 
 
 class Config(BaseModel):
@@ -81,11 +85,13 @@ class Config(BaseModel):
     advanced: Advanced = Field(default_factory=Advanced, description="a mapping")
 
 
-def read_rows(path, problems):
+def read_rows(path, names, filled, problems):
     """Read annotation.csv.
 
     Args:
         path: Path.
+        names: list of str, the columns that say what a row is about.
+        filled: list of str, those of them that have a value in every row.
         problems: Problems.
 
     Returns:
@@ -96,7 +102,7 @@ def read_rows(path, problems):
         return None
     (first, header), *body = table
     header = [name.strip() for name in header]
-    missing = [name for name in (DATASET, IMAGE) if name not in header]
+    missing = [name for name in names if name not in header]
     for name in missing:
         problems.add(path, f"no column '{name}'{_like(name, header)}. Add it.", first)
     rows, uneven = [], {}
@@ -110,11 +116,12 @@ def read_rows(path, problems):
         problems.add_lines(path, text, lines)
     if missing:
         return None
-    nameless = [line for line, row in rows if not row[DATASET].strip()]
-    if nameless:
-        problems.add_lines(path, f"no value in '{DATASET}'. Fill it in", nameless)
+    for name in filled:
+        nameless = [line for line, row in rows if not row[name].strip()]
+        if nameless:
+            problems.add_lines(path, f"no value in '{name}'. Fill it in", nameless)
     if not body:
-        problems.add(path, "no rows below the header. Add one for each image.")
+        problems.add(path, f"no rows below the header. Add one for each {'well' if WELL in names else 'image'}.")
     return header, rows
 
 
@@ -127,7 +134,8 @@ def read_groups(path, header, problems):
         problems: Problems.
 
     Returns:
-        list of (namespace, list of Column, set of keys that must be there), or None when something is wrong.
+        (groups, well_to_images): a list of (namespace, list of Column, set of keys that must be there), and whether the
+        pairs of a well are its images' too; None when something is wrong.
     """
     before = len(problems.found)
     data, node = read_yaml(path, problems)
@@ -170,10 +178,11 @@ def read_groups(path, header, problems):
         rest = [name for name in header if name not in named]
         loose += [Column(**{**config.defaults.model_dump(), "name": name}) for name in rest]
     keys = {each.namespace: set(each.keys) for each in config.advanced.primary_group_keys}
-    return [
+    groups = [
         (namespace, _in_order(columns), keys.get(namespace, set()))
         for namespace, columns in [*groups, (DEFAULT_NAMESPACE, loose)]
     ]
+    return groups, config.advanced.well_to_images
 
 
 def _check_column(column, header, report):
@@ -210,11 +219,11 @@ def _render(template, value):
 
 
 def annotations(groups, rows):
-    """Return what is the same in all rows of a dataset as annotations.
+    """Return what is the same in all rows of a dataset, or is in the one of an image, as annotations.
 
     Args:
         groups: list, as from read_groups.
-        rows: list of dict of column to value, the dataset's.
+        rows: list of dict of column to value.
 
     Returns:
         list of {"namespace": str, "pairs": list of [key, value]}; namespaces without pairs are left out, and so are
@@ -230,6 +239,19 @@ def annotations(groups, rows):
         if pairs and needed <= {key for key, _ in pairs}:
             found.append({"namespace": namespace, "pairs": pairs})
     return found
+
+
+def annotations_of_all(groups, rows):
+    """Return what is in any of the rows of a well as annotations, each pair once: a well may hold several reagents.
+
+    Args and result are those of `annotations`.
+    """
+    found = {}
+    for row in rows:
+        for each in annotations(groups, [row]):
+            pairs = found.setdefault(each["namespace"], [])
+            pairs += [pair for pair in each["pairs"] if pair not in pairs]
+    return [{"namespace": namespace, "pairs": pairs} for namespace, pairs in found.items()]
 
 
 def _pairs(column, value):

@@ -1,17 +1,37 @@
-"""bulk.yml, the table of files that it names, and containers.omero: which datasets an experiment has."""
+"""bulk.yml, the table of files that it names, and containers.omero: an experiment's datasets, a screen's plates."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .files import check, line_of, read_table, read_text, read_yaml
 
-_DATASET = re.compile(r"(?:Project:(?:[-+%@]?name:)?(?P<project>.+?)/)?Dataset:[-+%@]?name:(?P<name>.+)")
+_CHOICE = "[-+%@]?name:"
+_DATASET = re.compile(rf"(?:Project:(?:{_CHOICE})?(?P<project>.+?)/)?Dataset:{_CHOICE}(?P<name>.+)")
+_SCREEN = re.compile(rf"Screen:{_CHOICE}(?P<name>.+)")
 _NAME_LENGTH = 255
+
+
+@dataclass
+class File:
+    """A file to import, as a table of files has it.
+
+    Attributes:
+        path: str, relative to the experiment's or screen's folder, or a full one.
+        table: Path of the table.
+        line: int.
+        column: int, of the path.
+    """
+
+    path: str
+    table: Path
+    line: int
+    column: int
 
 
 class Bulk(BaseModel):
@@ -33,21 +53,53 @@ def read_datasets(folder, project, problems):
         problems: Problems.
 
     Returns:
-        dict of name to {"description": str, "files": list of str}, in the order of the tables; the files are paths
-        as the tables have them, relative ones to the experiment's folder.
+        dict of name to {"description": str, "files": list of File}, in the order of the tables.
     """
     datasets = {}
-    bulks = sorted(path for path in folder.glob("*bulk*.yml") if "bulkmap" not in path.name)
-    if not bulks:
-        problems.add(folder, "no bulk.yml, which names the table of files. Add one, such as <study>-<folder>-bulk.yml.")
-    for bulk in bulks:
-        for name, file in _targets(bulk, project, problems):
-            datasets.setdefault(name, {"description": "", "files": []})["files"].append(file)
+    for row in _rows(folder, problems):
+        name = _dataset(row, project, problems)
+        if name:
+            datasets.setdefault(name, {"description": "", "files": []})["files"].append(row.file)
     for path in sorted(folder.glob("*containers.omero")):
         for name, description in _containers(path, problems).items():
             dataset = datasets.setdefault(name, {"description": "", "files": []})
             dataset["description"] = dataset["description"] or description
     return datasets
+
+
+def read_plates(folder, screen, problems):
+    """Return the plates of a screen.
+
+    Args:
+        folder: Path of the screen.
+        screen: str, its name.
+        problems: Problems.
+
+    Returns:
+        dict of the plate's name to its File, in the order of the tables.
+    """
+    plates, paths = {}, {}
+    for row in _rows(folder, problems, needs_name=True):
+        _check_screen(row, screen, problems)
+        name, file = row.name, row.file
+        if not _good_name("plate", file.table, name, file.line, row.name_column, problems):
+            continue
+        if name in plates:
+            first = _place(plates[name], file)
+            text = f"plate {name} is there again, first {first}. Give each its own name, or take one away."
+            problems.add(file.table, text, file.line, row.name_column)
+            continue
+        other = paths.setdefault(file.path, name) if file.path else name
+        if other != name:
+            text = f"the same file as plate {other}, {_place(plates[other], file)}. Correct one of the paths."
+            problems.add(file.table, text, file.line, file.column)
+        plates[name] = file
+    return plates
+
+
+def _place(first, second):
+    """Say where a File is, for somebody who reads about another."""
+    return f"on line {first.line}" + (f" of {first.table.name}" if first.table != second.table else "")
 
 
 def _load_bulk(path, problems):
@@ -78,29 +130,48 @@ def _load_bulk(path, problems):
     return bulk and (bulk, origin["path"])
 
 
-def _targets(path, project, problems):
-    """Return (name of the dataset, path of the file) for each line of the table of a bulk.yml."""
+@dataclass
+class _Row:
+    """A line of a table of files: what is in its columns, or else in bulk.yml; columns that it has not are None."""
+
+    file: File
+    target: str
+    target_column: int | None
+    name: str
+    name_column: int | None
+
+
+def _rows(folder, problems, needs_name=False):
+    """Return the lines (list of _Row) of the tables of a folder; needs_name: each line names what it makes."""
+    bulks = sorted(path for path in folder.glob("*bulk*.yml") if "bulkmap" not in path.name)
+    if not bulks:
+        problems.add(folder, "no bulk.yml, which names the table of files. Add one, such as <study>-<folder>-bulk.yml.")
+    return [row for bulk in bulks for row in _rows_of(bulk, needs_name, problems)]
+
+
+def _rows_of(path, needs_name, problems):
+    """Return the lines (list of _Row) of the table of a bulk.yml."""
     loaded = _load_bulk(path, problems)
     if loaded is None:
         return []
     bulk, (where, node) = loaded
-    if bulk.target.startswith("Screen:"):
-        _refuse_screen(path, bulk.target, None, problems)
-        return []
+    before = len(problems.found)
     if "path" not in bulk.columns:
         problems.add(path, "`columns` has no `path`: nothing says which files to import. Add it.")
-        return []
-    if "target" not in bulk.columns and not bulk.target:
+    elif needs_name and "name" not in bulk.columns:
+        problems.add(path, "`columns` has no `name`: annotation.csv knows plates by it. Add it.")
+    elif "target" not in bulk.columns and not bulk.target:
         problems.add(
             path, "neither a column `target` nor a setting `target`: nothing says where images go. Add one of them."
         )
-        return []
     table = where.parent / bulk.path
-    if not table.is_file():
+    if len(problems.found) == before and not table.is_file():
         text = f"`path` names {bulk.path}, and there is no such file. Add it, or correct the name."
         problems.add(where, text, line_of(node, ["path"]))
+    if len(problems.found) > before:
         return []
     rows = read_table(table, "," if table.suffix == ".csv" else "\t", problems) or []
+    column = {name: bulk.columns.index(name) + 1 for name in bulk.columns}
     found, lines = [], {}
     for line, fields in rows:
         if len(fields) != len(bulk.columns):
@@ -111,46 +182,59 @@ def _targets(path, project, problems):
         first = lines.setdefault(tuple(fields), line)
         if first != line:
             problems.add(table, f"the same as line {first}. Take one of them away.", line)
-        if not row.get("path", "").strip():
-            problems.add(table, "no path of a file. Fill it in.", line, bulk.columns.index("path") + 1)
+            continue
+        file = File(row["path"].strip(), table, line, column["path"])
+        if not file.path:
+            problems.add(table, "no path of a file. Fill it in.", line, file.column)
         target = row.get("target", bulk.target)
-        column = bulk.columns.index("target") + 1 if "target" in row else None
-        name = _dataset(table, target, project, line, column, problems)
-        if name:
-            found.append((name, row.get("path", "").strip()))
+        found.append(_Row(file, target, column.get("target"), row.get("name", ""), column.get("name")))
     return found
 
 
-def _refuse_screen(path, target, line, problems):
-    problems.add(
-        path,
-        f"target {target}: not yet: screens and plates need image import. Only datasets can be imported.",
-        line,
-    )
+def check_files(folder, files, problems):
+    """Note files that are not there, of those with a path relative to the folder: the others lie on another host.
+
+    Args:
+        folder: Path of the experiment or screen.
+        files: iterable of File.
+        problems: Problems.
+    """
+    for file in files:
+        if not (Path(file.path).is_absolute() or (folder / file.path).exists()):
+            text = f"there is no file {file.path} in {folder.name}. Add it, or correct the path."
+            problems.add(file.table, text, file.line, file.column)
 
 
-def _dataset(path, target, project, line, column, problems):
-    """Return the name in a target, or None when it is no dataset's."""
+def _dataset(row, project, problems):
+    """Return the name in a line's target, or None when it is no dataset's."""
+    path, target, line, column = row.file.table, row.target, row.file.line, row.target_column
     match = _DATASET.fullmatch(target)
     if match is None:
-        if target.startswith(("Screen:", "Plate:")):
-            _refuse_screen(path, target, line, problems)
-        else:
-            problems.add(path, f"target '{target}'; wanted is Dataset:name:X, with X the dataset's name.", line, column)
+        more = "" if not target.startswith(("Screen:", "Plate:")) else " Plates belong to a screen: see Screen Number."
+        text = f"target '{target}'; wanted is Dataset:name:X, with X the dataset's name.{more}"
+        problems.add(path, text, line, column)
         return None
     if match["project"] not in (None, project):
         problems.add(
             path, f"project '{match['project']}'; wanted is {project}, as study.txt has it. Correct one.", line, column
         )
-    return match["name"] if _good_name(path, match["name"], line, column, problems) else None
+    return match["name"] if _good_name("dataset", path, match["name"], line, column, problems) else None
 
 
-def _good_name(path, name, line, column, problems):
+def _check_screen(row, screen, problems):
+    """Note a line's target that is not the screen."""
+    match = _SCREEN.fullmatch(row.target)
+    if match is None or match["name"] != screen:
+        text = f"target '{row.target}'; wanted is Screen:name:{screen}, as study.txt has it. Correct one."
+        problems.add(row.file.table, text, row.file.line, row.target_column)
+
+
+def _good_name(kind, path, name, line, column, problems):
     if name != name.strip() or not name.strip():
-        problems.add(path, f"dataset '{name}' begins or ends with a blank. Take it away.", line, column)
+        problems.add(path, f"{kind} '{name}' begins or ends with a blank. Take it away.", line, column)
         return False
     if len(name) > _NAME_LENGTH:
-        problems.add(path, f"dataset '{name[:30]}...' has {len(name)} characters; OMERO takes {_NAME_LENGTH}.", line)
+        problems.add(path, f"{kind} '{name[:30]}...' has {len(name)} characters; OMERO takes {_NAME_LENGTH}.", line)
         return False
     return True
 
@@ -174,6 +258,6 @@ def _containers(path: Path, problems):
         name = settings["name"]
         if name in found:
             problems.add(path, f"dataset {name} is there again, first on line {lines[name]}. Take one away.", number)
-        elif _good_name(path, name, number, None, problems):
+        elif _good_name("dataset", path, name, number, None, problems):
             found[name], lines[name] = settings.get("description", ""), number
     return found

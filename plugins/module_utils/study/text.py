@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, create_model
 
 from .files import check, read_text
 
@@ -47,21 +47,32 @@ class StudyKeys(BaseModel):
     data_doi: list[_OptionalDoi] = _key("Study Data DOI", "a DOI such as https://doi.org/10.17867/10000125", True)
 
 
-class ExperimentKeys(BaseModel):
-    """Keys of an experiment that are checked."""
-
-    name: list[Annotated[str, StringConstraints(pattern=r"^\S+/[\w-]+$", max_length=255)]] = _key(
-        "Comment[IDR Experiment Name]", "the study's name, a slash and the experiment's folder"
+def _keys_of(kind, **more):
+    """Return the model of the keys of an experiment or a screen that are checked (more: those that only one has)."""
+    name = _key(f"Comment[IDR {kind} Name]", f"the study's name, a slash and the {kind.lower()}'s folder")
+    return create_model(
+        f"{kind}Keys",
+        name=(list[Annotated[str, StringConstraints(pattern=r"^\S+/[\w-]+$", max_length=255)]], name),
+        description=(list[_Text], _key(f"{kind} Description", "text")),
+        sample=(list[_Text], _key(f"{kind} Sample Type", "text, such as cell")),
+        method=(list[_Text], _key(f"{kind} Imaging Method", "text, such as confocal microscopy")),
+        data_doi=(
+            list[_OptionalDoi],
+            _key(f"{kind} Data DOI", "a DOI such as https://doi.org/10.17867/10000125", True),
+        ),
+        **more,
     )
-    description: list[_Text] = _key("Experiment Description", "text")
-    sample: list[_Text] = _key("Experiment Sample Type", "text, such as cell")
-    method: list[_Text] = _key("Experiment Imaging Method", "text, such as confocal microscopy")
-    data_doi: list[_OptionalDoi] = _key("Experiment Data DOI", "a DOI such as https://doi.org/10.17867/10000125", True)
+
+
+KEYS = {
+    "Experiment": _keys_of("Experiment"),
+    "Screen": _keys_of("Screen", type=(list[_Text], _key("Screen Type", "text, such as primary screen"))),
+}
 
 
 @dataclass
 class Section:
-    """A part of study.txt.
+    """A part of study.txt: the study itself, an experiment or a screen.
 
     Attributes:
         kind: str, Study, Experiment or Screen.
@@ -84,9 +95,19 @@ class Section:
         return next(iter(self.get(key)), "")
 
     @property
+    def name_key(self):
+        """The key of its name."""
+        return f"Comment[IDR {self.kind} Name]"
+
+    @property
     def name(self):
         """The name that the study gives it."""
-        return self.first(f"Comment[IDR {self.kind} Name]")
+        return self.first(self.name_key)
+
+    @property
+    def folder(self):
+        """The name of its folder."""
+        return self.name.rpartition("/")[2]
 
 
 def parse(path, problems):
@@ -94,30 +115,21 @@ def parse(path, problems):
 
     Args:
         path: Path.
-        problems: Problems; gets one for each key that is missing or wrong, and for each screen.
+        problems: Problems; gets one for each key that is missing or wrong.
 
     Returns:
-        (Section of the study, list of Section of its experiments), or None when the file cannot be read.
+        (Section of the study, list of Section of its experiments and screens), or None when the file cannot be read.
     """
     text = read_text(path, problems)
     if text is None:
         return None
     study, parts = _sections(path, text, problems)
     _check(StudyKeys, path, study, problems)
-    for part in parts:
-        if part.kind == "Screen":
-            problems.add(
-                path,
-                f"screen {part.name or '(without a name)'}: not yet: screens and plates need image import. "
-                "Only experiments (projects with datasets) can be imported.",
-                part.line,
-            )
     _check_numbers(path, study, parts, problems)
-    experiments = [part for part in parts if part.kind == "Experiment"]
-    for experiment in experiments:
-        _check(ExperimentKeys, path, experiment, problems)
-        _check_name(path, study, experiment, problems)
-        _check_organism(path, study, experiment, problems)
+    for part in parts:
+        _check(KEYS[part.kind], path, part, problems)
+        _check_name(path, study, part, problems)
+        _check_organism(path, study, part, problems)
     titles, authors = study.get("Study Publication Title"), study.get("Study Author List")
     if len(titles) != len(authors):
         problems.add(
@@ -126,12 +138,13 @@ def parse(path, problems):
             "Complete the shorter line.",
             study.lines.get("Study Author List") or study.lines.get("Study Publication Title"),
         )
-    names = [experiment.name for experiment in experiments]
-    for experiment in experiments:
-        if experiment.name and names.index(experiment.name) < experiments.index(experiment):
-            line = experiment.lines["Comment[IDR Experiment Name]"]
-            problems.add(path, f"a second experiment named {experiment.name}. Give each its own name.", line)
-    return study, experiments
+    names = [part.name for part in parts]
+    for part in parts:
+        # Two of one name would also be of one folder.
+        if part.name and names.index(part.name) < parts.index(part):
+            text = f"a second {' or '.join(KINDS).lower()} named {part.name}. Give each its own name."
+            problems.add(path, text, part.lines[part.name_key])
+    return study, parts
 
 
 def _sections(path, text, problems):
@@ -163,7 +176,8 @@ def _check(model, path, section, problems):
 def _check_numbers(path, study, parts, problems):
     """Compare the numbers of experiments and screens that the study states with what is there."""
     if not parts:
-        problems.add(path, "no experiment. Add a section that begins with the line `Experiment Number<tab>1`.")
+        begin = "`Experiment Number<tab>1` or `Screen Number<tab>1`"
+        problems.add(path, f"no experiment and no screen. Add a section that begins with the line {begin}.")
     for kind in KINDS:
         there = sum(part.kind == kind for part in parts)
         key = f"Study {kind}s Number"
@@ -176,47 +190,46 @@ def _check_numbers(path, study, parts, problems):
             problems.add(path, f"'{part.kind} Number' is '{number}'; wanted is a number that no other has.", part.line)
 
 
-def _check_name(path, study, experiment, problems):
+def _check_name(path, study, part, problems):
     accession = study.first("Comment[IDR Study Accession]")
-    key = "Comment[IDR Experiment Name]"
-    if accession and experiment.name and not experiment.name.startswith(f"{accession}-"):
-        problems.add(
-            path,
-            f"'{key}' is '{experiment.name}'; wanted is a name that begins with {accession}-, the study's accession.",
-            experiment.lines[key],
-        )
+    if accession and part.name and not part.name.startswith(f"{accession}-"):
+        wanted = f"a name that begins with {accession}-, the study's accession"
+        line = part.lines[part.name_key]
+        problems.add(path, f"'{part.name_key}' is '{part.name}'; wanted is {wanted}.", line)
 
 
-def _check_organism(path, study, experiment, problems):
-    places = [part for part in (study, experiment) if part.get(f"{part.kind} Organism")]
+def _check_organism(path, study, part, problems):
+    key = f"{part.kind} Organism"
+    places = [each for each in (study, part) if each.get(f"{each.kind} Organism")]
     if len(places) != 1:
         found = "both" if places else "neither"
         problems.add(
             path,
-            f"{found} of 'Study Organism' and 'Experiment Organism' has a value; wanted is one of them.",
-            experiment.lines.get("Experiment Organism", experiment.line),
+            f"{found} of 'Study Organism' and '{key}' has a value; wanted is one of them.",
+            part.lines.get(key, part.line),
         )
 
 
-def describe(study, experiment):
-    """Return the description of an experiment's project (study, experiment: Section)."""
+def describe(study, part):
+    """Return the description of an experiment's project or of a screen (study, part: Section)."""
     parts = []
     title = study.first("Study Publication Title")
     if title:
         parts.append(f"Publication Title\n{title}")
-    parts.append(f"Experiment Description\n{experiment.first('Experiment Description')}")
+    key = f"{part.kind} Description"
+    parts.append(f"{key}\n{part.first(key)}")
     history = study.first("Study Version History")
     if history:
         parts.append(f"Version History\n{history}")
     return "\n\n".join(parts)
 
 
-def key_values(study, experiment, annotation_file):
-    """Return the pairs of an experiment's project in the namespace NAMESPACE.
+def key_values(study, part, annotation_file):
+    """Return the pairs of an experiment's project or of a screen in the namespace NAMESPACE.
 
     Args:
         study: Section.
-        experiment: Section.
+        part: Section of an experiment or screen.
         annotation_file: str, name of the file with its annotations.
 
     Returns:
@@ -224,11 +237,14 @@ def key_values(study, experiment, annotation_file):
     """
     titles = study.get("Study Publication Title")
     pairs = [
-        *_each("Sample Type", experiment.get("Experiment Sample Type")),
-        *_each("Organism", experiment.get("Experiment Organism") or study.get("Study Organism")),
+        *_each("Sample Type", part.get(f"{part.kind} Sample Type")),
+        *_each("Organism", part.get(f"{part.kind} Organism") or study.get("Study Organism")),
         *_each("Study Title", [title for title in study.get("Study Title") if title not in titles]),
         *_each("Study Type", study.get("Study Type")),
-        *_each("Imaging Method", experiment.get("Experiment Imaging Method")),
+        # These two only a screen has.
+        *_each("Screen Type", part.get("Screen Type")),
+        *_each("Screen Technology Type", part.get("Screen Technology Type")),
+        *_each("Imaging Method", part.get(f"{part.kind} Imaging Method")),
     ]
     for index, title in enumerate(titles):
         pairs += _publication(study, index, title)
@@ -238,7 +254,7 @@ def key_values(study, experiment, annotation_file):
         *_each("License", [" ".join(licence)] if licence else []),
         *_each("Copyright", study.get("Study Copyright")),
         *_each("Data Publisher", study.get("Study Data Publisher")),
-        *_each("Data DOI", map(_with_doi, experiment.get("Experiment Data DOI") or study.get("Study Data DOI"))),
+        *_each("Data DOI", map(_with_doi, part.get(f"{part.kind} Data DOI") or study.get("Study Data DOI"))),
         *_each("External URL", study.get("Study External URL")),
     ]
     for key in ("Study BioImage Archive Accession", "Study BioStudies Accession"):
