@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fetch, names_of
+from conftest import fetch, names_of, run_with_input
 from faults import wait_until
 
 testinfra_hosts = ["ansible://web"]
@@ -17,6 +17,19 @@ REQUESTS = 40
 AT_ONCE = 4
 # How long a visitor waits at most while the host finds out that the store does not answer.
 PATIENCE = 15
+
+# Runs on the store's host: kills the store, and is the first to ask for it then, by the way that OMERO.web goes.
+ASK_FIRST = """
+import contextlib, socket, subprocess, sys
+store, way = (sys.argv[1], int(sys.argv[2])), ("127.0.0.1", int(sys.argv[3]))
+subprocess.run(["systemctl", "kill", "--signal=KILL", "web-sessions"], check=True)
+with contextlib.suppress(ConnectionRefusedError):
+    while True:
+        socket.create_connection(store).close()
+link = socket.create_connection(way, 10)
+link.sendall(sys.stdin.buffer.read())
+print(link.recv(200))
+"""
 
 # What happens to the store: what brings it about and what mends it, on its host.
 FAULTS = {
@@ -97,6 +110,18 @@ def test_killed(variables, store, visit, shared_again):
     lost = [status for status in seen[1::2] if status != 200]
     assert set(lost) <= {400}, f"others: {seen[1::2]}"
     assert len(lost) <= AT_ONCE, f"others: {seen[1::2]}"
+    shared_again()
+
+
+def test_first_to_find_out(variables, store, shared_again):
+    """A connection that finds the store gone, before any check has, is led to the host's own store."""
+    if variables["web_sessions_endpoint"] != variables["inventory_hostname"]:
+        pytest.skip("it is asked where the store can be killed at the same moment")
+    shared_again()
+    ports = f"{variables['network_services']['web_sessions']['port']} {variables['web_sessions_ports']['shared']}"
+    command = f"python3 -c '{ASK_FIRST}' {variables['internal_address']} {ports}"
+    seen = run_with_input(store, command, f"AUTH {variables['web_sessions_password']}\r\n")
+    assert "+OK" in seen.stdout, f"it was broken off: {seen.stdout}{seen.stderr}"
     shared_again()
 
 
