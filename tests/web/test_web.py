@@ -67,9 +67,7 @@ def test_app(ask, variables, app):
     for path in paths[app]:
         seen = ask(path)
         assert seen.status == 200, f"{path}: {seen.status} {seen.body[:200]}"
-        assert ("json" if "list" in path or "api" in path else f"{app}/") in seen.headers[
-            "content-type"
-        ] + seen.body
+        assert ("json" if "list" in path or "api" in path else f"{app}/") in seen.headers["content-type"] + seen.body
 
 
 def test_projects(ask):
