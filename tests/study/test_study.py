@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import urllib.parse
 import xml.etree.ElementTree as etree
 from pathlib import Path
 
@@ -238,13 +239,38 @@ def test_images(images, annotations):
             assert shown == [each["pairs"]], f"{wanted['name']}: {shown}"
 
 
+def test_find_by_value(images, variables, ask, reach):
+    """A menu of OMERO.mapr finds the images by the values of its pairs, through their projects and datasets."""
+    of_web = reach(variables["groups"]["web"][0]).ansible.get_variables()
+    apps = {each["name"]: each.get("settings") or {} for each in of_web.get("omero_web_apps", [])}
+    wanted = {}
+    for menu in apps.get("mapr", {}).get("omero.web.mapr.config", []):
+        for image, seen, _ in images:
+            for each in image["annotations"]:
+                if each["namespace"] in menu["config"]["ns"]:
+                    for key, value in each["pairs"]:
+                        if key in menu["config"]["all"]:
+                            wanted.setdefault((menu["menu"], value), set()).add(seen["@id"])
+    if not wanted:
+        pytest.skip("the site has no menu for pairs of the study")
+    for (menu, value), ids in sorted(wanted.items(), key=lambda each: len(each[1]))[:2]:
+        place, value = f"/mapr/api/{menu}", urllib.parse.quote(value)
+        found = set()
+        for project in ask(f"{place}/?experimenter_id=-1&value={value}")["projects"]:
+            for dataset in ask(f"{place}/datasets/?value={value}&id={project['id']}")["datasets"]:
+                shown = ask(f"{place}/images/?value={value}&node=dataset&id={dataset['id']}")["images"]
+                found |= {each["id"] for each in shown}
+        assert ids <= found, f"{menu} {value}: {sorted(ids)} wanted, {sorted(found)} found"
+
+
 @pytest.fixture
 def by_client(variables, reach):
     """Return a function that runs PLANES or PLATES for ids as the public user, on a host of clients."""
 
     def run(script, ids):
         client = reach(variables["groups"]["omero_client"][0])
-        arguments = [variables["omero_endpoint"], 4064, variables["omero_public_user"], ids]
+        port = variables["network_services"]["omero"]["port"]
+        arguments = [variables["omero_endpoint"], port, variables["omero_public_user"], ids]
         command = f"/opt/omero/client/bin/python -c {shlex.quote(script)} {shlex.quote(json.dumps(arguments))}"
         done = run_with_input(client, command, variables["omero_public_password"])
         assert done.returncode == 0, done.stderr

@@ -62,7 +62,7 @@ def test_app(ask, variables, app):
         "iviewer": ["/iviewer/"],
         "figure": ["/figure/", "/figure/list_web_figures/"],
         "gallery": ["/gallery/"],
-        "mapr": [f"/mapr/{path}" for menu in menus for path in (f"{menu}/", f"api/autocomplete/{menu}/?query=a")],
+        "mapr": [f"/mapr/{path}" for menu in menus for path in (f"{menu}/", f"api/autocomplete/{menu}/?value=a")],
     }
     for path in paths[app]:
         seen = ask(path)
