@@ -68,6 +68,5 @@ def can_log_in(module, user, password):
         client.createSession(user, password)
     except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException):
         return False
-    finally:
-        client.closeSession()
+    client.closeSession()
     return True
