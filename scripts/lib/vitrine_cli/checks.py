@@ -186,7 +186,9 @@ def run_phase(phase, pass_fds=()):
     """
     log = PROJECT / "reports" / "logs" / f"{phase.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    # Those that somebody has set to run Molecule by hand are about another scenario.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
+    environment |= {"NO_COLOR": "1", "COLUMNS": "200"}
     if phase.kind == "scenario":
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
