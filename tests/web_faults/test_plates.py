@@ -50,7 +50,7 @@ def test_plate(ask, omero_import, plate):
             assert grid[row][column]["name"] == f"plate.ome.tif [well {well} field {field}]"
     assert "JFIF" in ask(grid[0][0]["thumb_url"])
     # OMERO.iviewer's list of a well, field by field.
-    shown_in_viewer = [each["id"] for each in ask(f"/iviewer/well_images/?id={wells[0]['@id']}")["data"]]
+    shown_in_viewer = [each["@id"] for each in ask(f"/iviewer/well_images/?id={wells[0]['@id']}")["data"]]
     assert shown_in_viewer == [sample["Image"]["@id"] for sample in wells[0]["WellSamples"]]
     path = ask(f"/webclient/api/paths_to_object/?image={grid[0][0]['id']}")["paths"][0]
     assert [each["type"] for each in path] == [
