@@ -281,19 +281,32 @@ def test_everything_is_planned_unless_something_is_asked_for():
     assert [phase.name for phase in some] == ["hosts", "storage"]
 
 
-def test_with_an_official_release_what_is_for_the_stand_in_is_left_out(monkeypatch, capsys):
-    """It is not run and does not count; who asks for it is refused."""
+@pytest.mark.parametrize(
+    ("official_zip", "processor", "name", "reason"),
+    [
+        ("OMERO.server.zip", "flags : fpu avx2", "omero-upgrade", "stand-in"),
+        ("", "flags : fpu avx2 amx_tile pku", "storage-kernel", "AMX"),
+    ],
+)
+def test_what_cannot_be_run_here_is_left_out(monkeypatch, capsys, official_zip, processor, name, reason):
+    """It is not run, does not count, and the reason is told; who asks for it is refused."""
     ran = []
     monkeypatch.setattr(checks, "run_phase", lambda phase, _: ran.append(phase.name))
-    phases = checks.plan(checks.parse([]), checks.scenarios(), "OMERO.server.zip")
-    alone = [phase for phase in phases if phase.outcome == "left out"]
-    assert [phase.name for phase in alone] == ["omero-upgrade"]
+    known = checks.scenarios()
+    impossible = checks.left_out(known, official_zip, processor)
+    alone = [phase for phase in checks.plan(checks.parse([]), known, impossible) if phase.outcome == "left out"]
+    assert [phase.name for phase in alone] == [name]
     checks.run_all(alone)
     assert not ran
-    assert "for the stand-in" in capsys.readouterr().out
+    assert reason in capsys.readouterr().out
     assert (alone[0].passed, alone[0].failed) == (0, 0)
-    with pytest.raises(RefusedError, match="'omero-upgrade' is for the stand-in"):
-        checks.plan(checks.parse(["--scenario", "omero-upgrade"]), checks.scenarios(), "OMERO.server.zip")
+    with pytest.raises(RefusedError, match=f"'{name}' cannot be run here.*{reason}"):
+        checks.plan(checks.parse(["--scenario", name]), known, impossible)
+
+
+def test_nothing_is_left_out_without_a_reason():
+    """With the stand-in, and on a processor that User Mode Linux knows."""
+    assert checks.left_out(checks.scenarios(), "", "flags : fpu avx2") == {}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -129,28 +130,47 @@ def says(name, word, project=PROJECT):
     return word in settings.get("ansible", {}).get("env", {})
 
 
-def plan(options, known, official_zip=""):
+def left_out(known, official_zip, processor):
+    """Tell which scenarios cannot be run here.
+
+    Args:
+        known: dict, as from scenarios.
+        official_zip: str, a release of OMERO.server that takes the stand-in's place; empty for the stand-in.
+        processor: str, /proc/cpuinfo.
+
+    Returns:
+        A dict from scenarios to the reasons (str).
+    """
+    needs = {}
+    if official_zip:
+        needs["VITRINE_NEEDS_STAND_IN"] = "it is for the stand-in OMERO.server: run it without OMERO_SERVER_ZIP"
+    if "amx_tile" in processor.split():
+        needs["VITRINE_NEEDS_USER_MODE_LINUX"] = (
+            "User Mode Linux does not run on a processor with AMX (docs/testing.md)"
+        )
+    return {name: reason for word, reason in needs.items() for name in known if says(name, word)}
+
+
+def plan(options, known, impossible=None):
     """Compose the phases that a request asks for.
 
     Args:
         options: argparse.Namespace, as from parse.
         known: dict, as from scenarios.
-        official_zip: str, a release of OMERO.server that takes the stand-in's place; empty for the stand-in.
+        impossible: dict, as from left_out.
 
     Returns:
         A list of Phase, in order.
 
     Raises:
-        RefusedError: There is no such scenario, or it is for the stand-in alone.
+        RefusedError: There is no such scenario, or it cannot be run here.
     """
-    for_stand_in = [name for name in known if says(name, "VITRINE_NEEDS_STAND_IN")] if official_zip else []
+    impossible = impossible or {}
     for name in options.scenario:
         if name not in known:
             raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
-        if name in for_stand_in:
-            raise RefusedError(
-                f"The scenario '{name}' is for the stand-in OMERO.server: run it without OMERO_SERVER_ZIP."
-            )
+        if name in impossible:
+            raise RefusedError(f"The scenario '{name}' cannot be run here: {impossible[name]}.")
     everything = not (options.lint or options.unit or options.scenario)
     phases = []
     if options.lint or everything:
@@ -169,8 +189,8 @@ def plan(options, known, official_zip=""):
         if everything or name in options.scenario
     ]
     for phase in phases:
-        if phase.name in for_stand_in:
-            phase.outcome, phase.note = "left out", "for the stand-in OMERO.server alone"
+        if phase.name in impossible:
+            phase.outcome, phase.note = "left out", impossible[phase.name]
     return phases
 
 
@@ -416,7 +436,9 @@ def main(arguments):
     options = parse(arguments)
     phases: list[Phase] = []
     try:
-        phases = plan(options, scenarios(), os.environ.get("OMERO_SERVER_ZIP", ""))
+        known = scenarios()
+        processor = pathlib.Path("/proc/cpuinfo").read_text()
+        phases = plan(options, known, left_out(known, os.environ.get("OMERO_SERVER_ZIP", ""), processor))
         if options.list:
             for phase in phases:
                 print(phase.name)
