@@ -16,6 +16,8 @@ UNUSABLE = "/run/vitrine-cache-unusable"
 SITE = "/etc/nginx/conf.d/20-site.conf"
 # Between the requests of each of three connections, so that all of them stay below nginx_cache_requests_per_second.
 PAUSE = 0.07  # seconds
+# How long the proxy leaves a server alone that has failed (fail_timeout of cache.conf), seconds.
+FAIL_TIMEOUT = 10
 # Takes OMERO.web's place: at its port, it does one wrong thing.
 WRONG = """
 import socket, socketserver, struct, sys, time
@@ -144,6 +146,8 @@ def test_one_web_lost(variables, reach, many, answers, kept):
         server.check_output("systemctl start nginx")
         wait_until(answers, "the site did not come back")
         assert seen == {"200 MISS": 180}, seen
+        # Until then the proxy asks it nothing, and the next one that is lost would be the last.
+        time.sleep(FAIL_TIMEOUT)
 
 
 def stop_nginx(server):
