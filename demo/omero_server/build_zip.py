@@ -6,6 +6,7 @@ The same checkout gives the same bytes everywhere: files in order, with fixed ti
 
 import argparse
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RELEASE = HERE / "release"
+JARS = HERE / "jars"
 BLITZ = HERE / "blitz"
 # Where the servants go inside the release.
 LIBRARY = "lib/standin"
@@ -35,11 +37,12 @@ _UNIX = 3
 
 def version():
     """Return the version, from the one file that names it."""
-    for line in (RELEASE / "etc" / "omero.properties").read_text(encoding="utf-8").splitlines():
+    properties = JARS / "omero-server" / "omero-server.properties"
+    for line in properties.read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition("=")
         if name == "omero.version":
             return value.strip()
-    raise ValueError("etc/omero.properties names no omero.version")
+    raise ValueError(f"{properties} names no omero.version")
 
 
 def top():
@@ -47,19 +50,38 @@ def top():
     return f"OMERO.server-{version().removesuffix('-ice36')}-ice36"
 
 
-def contents():
-    """Return what goes into the zip: dict of path below the top folder to bytes."""
+def files(base, prefix=""):
+    """Return the files of a folder.
+
+    Args:
+        base: Path of the folder.
+        prefix: str, what their names begin with in the result.
+
+    Returns:
+        A dict from names to bytes.
+    """
     found = {}
-    for base, prefix in ((RELEASE, ""), (BLITZ, f"{LIBRARY}/")):
-        for path in base.rglob("*"):
-            inside = path.relative_to(base)
-            if path.is_file() and "__pycache__" not in inside.parts and path.suffix != ".pyc":
-                found[prefix + inside.as_posix()] = path.read_bytes()
+    for path in base.rglob("*"):
+        inside = path.relative_to(base)
+        if path.is_file() and "__pycache__" not in inside.parts and path.suffix != ".pyc":
+            found[prefix + inside.as_posix()] = path.read_bytes()
+    return found
+
+
+def contents():
+    """Return what goes into the zip: dict of path below the top folder to bytes; a name that ends in / is a folder."""
+    found = files(RELEASE) | files(BLITZ, f"{LIBRARY}/") | {"lib/scripts/": b""}
+    for jar in JARS.iterdir():
+        file = io.BytesIO()
+        write_archive(file, files(jar))
+        found[f"lib/server/{jar.name}.jar"] = file.getvalue()
     return found
 
 
 def mode(name):
     """Return the type and mode of a file of the release."""
+    if name.endswith("/"):
+        return 0o40755
     return 0o100755 if name.startswith("tools/bin/") else 0o100644
 
 
@@ -85,6 +107,23 @@ def write_importer(folder):
             path.unlink(missing_ok=True)
 
 
+def write_archive(target, found, prefix=""):
+    """Write files into an archive that is the same for the same files.
+
+    Args:
+        target: Path or file.
+        found: dict from names to bytes.
+        prefix: str, what the names begin with in the archive.
+    """
+    # Stored without compression: zlib's versions differ in their output.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(found.items()):
+            entry = zipfile.ZipInfo(prefix + name, TIME)
+            entry.create_system = _UNIX
+            entry.external_attr = mode(name) << 16
+            archive.writestr(entry, data)
+
+
 def write(out_dir):
     """Write the zip.
 
@@ -96,15 +135,9 @@ def write(out_dir):
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / f"{top()}.zip"
-    # Stored without compression: zlib's versions differ in their output.
-    # Whole or not at all: somebody else may be reading the one that is there.
+    # Whole or not at all: somebody else may be reading the zip that is there.
     unfinished = out_dir / f".{target.name}.{os.getpid()}"
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(contents().items()):
-            entry = zipfile.ZipInfo(f"{top()}/{name}", TIME)
-            entry.create_system = _UNIX
-            entry.external_attr = mode(name) << 16
-            archive.writestr(entry, data)
+    write_archive(unfinished, contents(), f"{top()}/")
     unfinished.replace(target)
     return target, hashlib.sha256(target.read_bytes()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import io
 import re
 import shutil
 import stat
@@ -67,23 +68,44 @@ def test_zip_has_the_shape_of_a_release(release):
         modes = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
     assert {name.split("/")[0] for name in modes} == {TOP}
     wanted = """etc/omero.properties etc/templates/grid/default.xml etc/templates/grid/templates.xml
-        etc/templates/master.cfg etc/templates/internal.cfg etc/templates/ice.config
+        etc/templates/master.cfg etc/templates/internal.cfg etc/templates/ice.config etc/profiles/psql etc/logback.xml
+        lib/server/blitz.jar lib/server/omero-blitz.jar lib/server/omero-common.jar lib/server/omero-model.jar
+        lib/server/omero-romio.jar lib/server/omero-renderer.jar lib/server/omero-server.jar lib/scripts/ share/README
         sql/psql/OMERO5.4__0/schema.sql sql/psql/OMERO5.4__0/views.sql sql/psql/OMERO5.4__0/psql-header.sql
         sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java tools/bin/icegridnode tools/bin/blitz
         lib/standin/omero_standin/server.py"""
     assert {f"{TOP}/{name}" for name in wanted.split()} <= modes.keys()
-    executable = {name for name, mode in modes.items() if mode & stat.S_IXUSR}
+    executable = {name for name, mode in modes.items() if stat.S_ISREG(mode) and mode & stat.S_IXUSR}
     assert executable == {name for name in modes if name.startswith(f"{TOP}/tools/bin/")}
 
 
 def test_every_version_says_demo(release):
     """The name of the zip, of its folder and the version that the server answers are one, and say -demo."""
     with zipfile.ZipFile(release) as archive:
-        text = archive.read(f"{TOP}/etc/omero.properties").decode()
+        jar = zipfile.ZipFile(io.BytesIO(archive.read(f"{TOP}/lib/server/omero-server.jar")))
+    text = jar.read("omero-server.properties").decode()
     assert re.findall(r"^omero\.version=(.*)$", text, re.MULTILINE) == ["5.6.18-demo-ice36"]
-    sources = [path for path in (ROOT / "release").rglob("*") if path.is_file()]
+    sources = [path for folder in ("release", "jars") for path in (ROOT / folder).rglob("*") if path.is_file()]
     sources += (ROOT / "blitz").rglob("*.py")
-    assert [path.name for path in sources if "5.6.18" in path.read_text()] == ["omero.properties"]
+    assert [path.name for path in sources if "5.6.18" in path.read_text()] == ["omero-server.properties"]
+
+
+def test_settings_are_where_a_release_has_them(release, tmp_path):
+    """The schema's version is in the model's jar and nowhere in etc, where `omero db script` finds it by itself."""
+    with zipfile.ZipFile(release) as archive:
+        archive.extractall(tmp_path)
+    home = tmp_path / TOP
+    assert "omero.db" not in (home / "etc" / "omero.properties").read_text()
+    assert "omero.version" not in (home / "etc" / "omero.properties").read_text()
+    with zipfile.ZipFile(home / "lib" / "server" / "omero-model.jar") as jar:
+        assert "omero.db.version=OMERO5.4\nomero.db.patch=0\n" in jar.read("omero-model.properties").decode()
+    found = settings.read_defaults(home)
+    wanted = {"omero.db.port": "5432", "omero.sessions.timeout": "600000", "omero.client.viewer.roi_limit": "2000"}
+    assert found | wanted == found
+    known = (ROOT.parents[1] / "tests" / "unit" / "data" / "omero_properties.txt").read_text().splitlines()
+    assert [name for name in found if name not in known] == []
+    assert (home / "lib" / "scripts").is_dir()
+    assert not list((home / "lib" / "scripts").iterdir())
 
 
 def test_omero_web_accepts_the_version():
@@ -422,24 +444,33 @@ def test_read_only_settings(known, database):
     assert settings.is_read_only(known, "db") is database
 
 
+def database(name="omero", properties=""):
+    """Settings of a database with this name and these properties of the driver (str)."""
+    given = {"host": "db", "port": "5432", "name": name, "user": "omero", "pass": "secret", "properties": properties}
+    return {f"omero.db.{key}": value for key, value in given.items()}
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("properties", "expected"),
     [
-        ("omero", {}),
-        ("omero?sslmode=verify-full&sslkey=/k.pk8", {"sslmode": "verify-full", "sslkey": "/k.pk8"}),
+        ("", {}),
+        ("sslmode=verify-full&sslkey=/k.pk8", {"sslmode": "verify-full", "sslkey": "/k.pk8"}),
     ],
 )
-def test_driver_settings(name, expected):
-    """What follows the database's name goes to the driver."""
-    given = {"host": "db", "port": "5432", "name": name, "user": "omero", "pass": "secret"}
-    seen = settings.connection_settings({f"omero.db.{key}": value for key, value in given.items()})
+def test_driver_settings(properties, expected):
+    """What omero.db.properties has goes to the driver."""
     base = {"host": "db", "port": 5432, "dbname": "omero", "user": "omero", "password": "secret"}
-    assert seen == base | expected
+    assert settings.connection_settings(database(properties=properties)) == base | expected
 
 
-@pytest.mark.parametrize(("name", "words"), [("omero?sslfactory=x", "sslfactory"), ("omero?sslmode", "sslmode")])
-def test_unknown_driver_settings(name, words):
+@pytest.mark.parametrize(("properties", "words"), [("sslfactory=x", "sslfactory"), ("sslmode", "sslmode")])
+def test_unknown_driver_settings(properties, words):
     """A setting of the driver that the stand-in does not know, or cannot read, is an error."""
-    given = {"host": "db", "port": "5432", "name": name, "user": "omero", "pass": "secret"}
     with pytest.raises(ValueError, match=words):
-        settings.connection_settings({f"omero.db.{key}": value for key, value in given.items()})
+        settings.connection_settings(database(properties=properties))
+
+
+def test_no_settings_behind_the_name():
+    """The real server puts its own settings behind the database's name: the site's would end in their middle."""
+    with pytest.raises(ValueError, match=r"belong into omero\.db\.properties"):
+        settings.connection_settings(database("omero?sslmode=require"))

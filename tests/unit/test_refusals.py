@@ -15,7 +15,8 @@ HOSTS = """
 all: {vars: {site_name: refusals, secrets_dir: SECRETS, ansible_connection: local, internal_address: 192.0.2.1}}
 web: {hosts: {web01: , web02: }}
 proxy: {hosts: {proxy01: }}
-omero_readwrite: {hosts: {omero01: }}
+omero_readwrite: {hosts: {omero01: {omero_server_data_dir: /srv/omero}}}
+database: {hosts: {database01: }}
 """
 TWO = "web_sessions: {hosts: {web01: , web02: }}"
 DEBIAN = {"distribution": "Debian", "distribution_version": "12.11", "distribution_major_version": "12"}
@@ -23,6 +24,9 @@ DEBIAN |= {"os_family": "Debian"}
 FEDORA = {"distribution": "Fedora", "distribution_version": "41", "distribution_major_version": "41"}
 FEDORA |= {"os_family": "RedHat"}
 PORTS = {"web_sessions_ports": {"own": 6379, "shared": 6379}}
+# As the distribution's file has them.
+ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
+RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
 
 # Role, its tasks, what the inventory says, the host's facts, and words of the refusal; none: it is taken.
 CASES = {
@@ -63,6 +67,47 @@ CASES = {
     "no port": (
         *("session_store", "validate", {"session_store_port": 65536}, {}),
         ["session_store_port is 65536", "from 1 to 65535"],
+    ),
+    "release": ("omero_server", "validate", RELEASE, {}, []),
+    "release that takes no settings of the driver": (
+        *("omero_server", "validate", RELEASE | {"omero_server_version": "5.6.2"}, {}),
+        [
+            "omero_server_zip is OMERO.server-5.6.2-ice36.zip; wanted is OMERO.server 5.6.3 or newer",
+            "Set omero_server_version",
+        ],
+    ),
+    "release without a version": (
+        *("omero_server", "validate", RELEASE | {"omero_server_zip": "/srv/OMERO.server-latest.zip"}, {}),
+        ["OMERO.server-latest.zip; wanted is OMERO.server 5.6.3 or newer, with the version in the name"],
+    ),
+    "Ice from nowhere": (
+        *("omero_server", "validate", RELEASE | {"omero_server_ice": "opt/ice/bin"}, {}),
+        ["omero_server_ice is 'opt/ice/bin'; wanted is debian", "or the full path"],
+    ),
+    "a process that OMERO has not": (
+        *("omero_server", "validate", RELEASE | {"omero_server_processes": ["Blitz"]}, {}),
+        ["value of omero_server_processes must be one or more of: Blitz-0, DropBox"],
+    ),
+    "repository elsewhere on a read-only server": (
+        *("omero_server", "validate", RELEASE | {"omero_server_read_only": True, "omero_server_data_dir": "/data"}, {}),
+        ["omero_server_data_dir is /data on web01; wanted is /srv/omero, as on the server that writes"],
+    ),
+    "memory for OMERO.server": ("omero_server", "check_host", ICE, DEBIAN | {"memtotal_mb": 3900}, []),
+    "too little memory for OMERO.server": (
+        *("omero_server", "check_host", {}, {"memtotal_mb": 1900}),
+        ["web01 has 1992 MB: OMERO.server may take 2565 MB", "Give the host more memory, or lower them"],
+    ),
+    "shares that do not fit": (
+        *("omero_server", "check_host", {"omero_server_memory_percent": {"blitz": 60, "indexer": 10, "pixeldata": 20}}),
+        *({"memtotal_mb": 7800}, ["web01 has 8178 MB: OMERO.server may take 8560 MB"]),
+    ),
+    "folder without Ice": (
+        *("omero_server", "check_host", ICE | {"omero_server_ice": "/nowhere"}, DEBIAN | {"memtotal_mb": 7800}),
+        ["omero_server_ice is /nowhere, and web01 has no glacier2router, icebox, icegridadmin, icegridnode there"],
+    ),
+    "distribution without Ice": (
+        *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
+        ["omero_server_ice is debian, and Fedora has no IceGrid", "Set omero_server_ice in the inventory"],
     ),
     "known distribution": ("distribution", "main", {"distribution_role": "session_store"}, DEBIAN, []),
     "unknown distribution": (

@@ -2,8 +2,8 @@
 
 import logging
 import signal
-import sys
 import threading
+import traceback
 from pathlib import Path
 
 import Glacier2
@@ -16,14 +16,16 @@ import omero.rtypes
 
 from .calls import make_servant
 from .commands import servant_for
-from .database import Database, Unusable
+from .database import Database
 from .factory import GETTERS, Factory
 from .services import SERVICES
 from .services.repositories import ManagedRepository, SharedResources
 from .sessions import SessionTable
-from .settings import VERSION, is_read_only, merged, read_properties
+from .settings import VERSION, is_read_only, merged, read_defaults
 
 log = logging.getLogger(__name__)
+# The real server's own name for what starts Blitz: whoever waits for a start looks for its words.
+entry_log = logging.getLogger("ome.services.blitz.Entry")
 _SECONDS_BETWEEN_CHECKS = 10
 
 
@@ -155,23 +157,28 @@ def run(arguments):
     communicator = Ice.initialize(arguments, initialization)
     try:
         return _serve(communicator)
-    except Exception:
-        log.exception("the stand-in OMERO.server ends on an error")
-        return 1
+    except Exception as error:
+        entry_log.error("Error on startup.\n%s", "\n".join(trace_of(error)))
+        return 2
     finally:
         communicator.destroy()
 
 
+def trace_of(error):
+    """Return an error (Exception) and its causes as lines (list of str), as Java writes a trace."""
+    lines = traceback.format_tb(error.__traceback__)
+    while error is not None:
+        words = next(iter(str(error).strip().splitlines()), "no words")
+        lines.append(f"Caused by: {type(error).__module__}.{type(error).__qualname__}: {words}")
+        error = error.__cause__
+    return lines
+
+
 def _serve(communicator):
     configured = communicator.getProperties().getPropertiesForPrefix("omero.")
-    blitz = Blitz(read_properties("etc/omero.properties"), configured)
+    blitz = Blitz(read_defaults("."), configured)
     log.info("stand-in OMERO.server %s starts", blitz.settings[VERSION])
-    try:
-        blitz.database.open()
-    except Unusable as error:
-        log.error("%s", error)
-        print(f"stand-in OMERO.server: {error}", file=sys.stderr)
-        return 1
+    blitz.database.open()
     blitz.sessions.close_leftovers()
     omero.ObjectFactoryRegistrar.registerObjectFactory(communicator, None)
     for factory in omero.rtypes.ObjectFactories.values():

@@ -1,5 +1,6 @@
-"""Settings of the server: the release's etc/omero.properties, overridden by OMERO's own configuration."""
+"""Settings of the server: those in the release's jars, overridden by OMERO's own configuration."""
 
+import zipfile
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -8,21 +9,33 @@ VERSION = "omero.version"
 DRIVER_SETTINGS = ("sslcert", "sslkey", "sslmode", "sslrootcert")
 
 
-def read_properties(path):
-    """Return the settings of a file in the format of etc/omero.properties.
-
-    Args:
-        path: str or Path.
-
-    Returns:
-        dict of str to str; comments and blank lines are left out.
-    """
+def parse_properties(text):
+    """Return the settings of a text (str) in the format of Java's properties: dict of str to str."""
     settings = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         key, separator, value = line.partition("=")
         if separator and not line.lstrip().startswith("#"):
             settings[key.strip()] = value.strip()
     return settings
+
+
+def read_defaults(home):
+    """Return the settings of a release, from where a real one has them.
+
+    Args:
+        home: str or Path of the release.
+
+    Returns:
+        dict of str to str: of the jars, and of the database's profile that these name.
+    """
+    settings = {}
+    for path in sorted(Path(home, "lib", "server").glob("omero-*.jar")):
+        with zipfile.ZipFile(path) as jar:
+            name = f"{path.stem}.properties"
+            if name in jar.namelist():
+                settings |= parse_properties(jar.read(name).decode())
+    profile = Path(home, "etc", "profiles", settings["omero.db.profile"])
+    return settings | parse_properties(profile.read_text(encoding="utf-8"))
 
 
 def merged(defaults, configured):
@@ -44,19 +57,24 @@ def connection_settings(settings):
     """Translate OMERO's settings into libpq's.
 
     Args:
-        settings: dict of str to str; omero.db.name may carry the driver's settings, as `name?sslmode=verify-full&...`,
-            which libpq knows by the same names.
+        settings: dict of str to str; omero.db.properties has the driver's, as `sslmode=verify-full&sslkey=...`, which
+            libpq knows by the same names.
 
     Returns:
         A dict: host, port, dbname, user, password and the driver's settings.
 
     Raises:
-        ValueError: the driver's settings have one that this stand-in does not know.
+        ValueError: the database's name has settings of its own, which end where OMERO's own begin in the driver's
+            address; or the driver's settings have one that this stand-in does not know.
     """
-    name, _, options = settings["omero.db.name"].partition("?")
-    driver = dict(parse_qsl(options, keep_blank_values=True, strict_parsing=bool(options)))
+    name, properties = settings["omero.db.name"], settings["omero.db.properties"]
+    if "?" in name:
+        raise ValueError(f"omero.db.name is {name}: the driver's settings belong into omero.db.properties")
+    driver = dict(parse_qsl(properties, keep_blank_values=True, strict_parsing=bool(properties)))
     if unknown := sorted(driver.keys() - DRIVER_SETTINGS):
-        raise ValueError(f"omero.db.name has {', '.join(unknown)}; the stand-in knows {', '.join(DRIVER_SETTINGS)}")
+        raise ValueError(
+            f"omero.db.properties has {', '.join(unknown)}; the stand-in knows {', '.join(DRIVER_SETTINGS)}"
+        )
     host, port, user, password = (settings[f"omero.db.{key}"] for key in ("host", "port", "user", "pass"))
     return {"host": host, "port": int(port), "dbname": name, "user": user, "password": password, **driver}
 
