@@ -188,7 +188,8 @@ import json, pathlib, sys, tempfile
 import ezomero, numpy, omero
 from omero.gateway import BlitzGateway
 server, port, user, given = json.loads(sys.argv[1])
-connection = BlitzGateway(user, sys.stdin.read(), host=server, port=port, secure=True)
+password = sys.stdin.read()
+connection = BlitzGateway(user, password, host=server, port=port, secure=True)
 if not connection.connect():
     sys.exit("cannot log in")
 def refused(work):

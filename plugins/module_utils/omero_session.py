@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
+
+# For some seconds after its start OMERO.server takes logins and has no session to give: the client gets a null proxy.
+NOT_READY = ("Obtained null object prox", "Server not fully initialized")
+READY_TIMEOUT = 30  # seconds
 
 ARGUMENTS = {
     "login_host": {"type": "str", "default": "localhost"},
@@ -36,7 +41,7 @@ def session(module):
     host, port, user = (module.params[name] for name in ("login_host", "login_port", "login_user"))
     client = omero.client(host=host, port=port)
     try:
-        client.createSession(user, module.params["login_password"])
+        create_session(client, user, module.params["login_password"])
     except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException) as problem:
         module.fail_json(msg=f"{user} cannot log in to OMERO.server on {host}:{port}: {problem.reason}")
     except (Ice.Exception, omero.ClientError) as problem:
@@ -47,6 +52,28 @@ def session(module):
         module.fail_json(msg=f"OMERO.server refused: {type(problem).__name__}: {problem.message}")
     finally:
         client.closeSession()
+
+
+def create_session(client, user, password):
+    """Log in; wait for a server that has just started.
+
+    Args:
+        client: omero.client.
+        user: str.
+        password: str.
+
+    Raises:
+        Exception: as of omero.client.createSession.
+    """
+    end = time.monotonic() + READY_TIMEOUT
+    while True:
+        try:
+            return client.createSession(user, password)
+        except Exception as problem:
+            words = f"{problem} {getattr(problem, 'reason', '')}"
+            if time.monotonic() > end or not any(each in words for each in NOT_READY):
+                raise
+        time.sleep(1)
 
 
 def can_log_in(module, user, password):
@@ -65,7 +92,7 @@ def can_log_in(module, user, password):
 
     client = omero.client(host=module.params["login_host"], port=module.params["login_port"])
     try:
-        client.createSession(user, password)
+        create_session(client, user, password)
     except (Glacier2.PermissionDeniedException, Glacier2.CannotCreateSessionException):
         return False
     client.closeSession()

@@ -1,13 +1,20 @@
 """OMERO.server as its clients, and everyone else, sees it."""
 
+import re
 import shlex
 import xml.etree.ElementTree
+from datetime import datetime, timedelta
 
 import pytest
 from conftest import can_connect, check_mounts
 
 testinfra_hosts = ["ansible://omero"]
 pytestmark = pytest.mark.unit("omero-server")
+
+# As IceGrid calls what OMERO calls otherwise.
+PROCESSES = {"Storm": "OMERO.IceStorm"}
+# An ERROR within so many seconds belongs to the start: what cannot be had then is tried again every minute.
+START = 90
 
 
 @pytest.fixture
@@ -22,6 +29,40 @@ def test_starts_at_boot(host):
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, "omero-server")
+
+
+def test_processes(host, folder):
+    """Every process that the settings name is active, and the router."""
+    text = host.file(f"{folder}/OMERO.server/etc/grid/config.xml").content_string
+    found = re.findall(r'name="omero.server.nodedescriptors" value="master:([^"]+)"', text)
+    assert found, "omero.server.nodedescriptors names none"
+    names = ["OMERO.Glacier2", *(PROCESSES.get(each, each) for each in found[-1].split(","))]
+    path = re.search(
+        r"(?:^| )PATH=(\S+)", host.check_output("systemctl show omero-server --property=Environment --value")
+    )
+    command = f"PATH={path[1]} icegridadmin --Ice.Config={folder}/OMERO.server/etc/internal.cfg -e %s"
+    seen = host.check_output(command, "; ".join(f"server state {each}" for each in names)).splitlines()
+    states = dict(zip(names, seen, strict=True))
+    wrong = {name: state for name, state in states.items() if not state.startswith("active ")}
+    assert not wrong, f"not active: {wrong}"
+
+
+def test_log(host, folder):
+    """Blitz logs no error while it starts."""
+    lines = host.check_output(f"cat {folder}/var/log/Blitz-0.log").splitlines()
+    starts = [index for index, line in enumerate(lines) if "Creating OMERO.blitz" in line]
+    if not starts:
+        pytest.skip("the log of the start is archived by now")
+    lines = lines[starts[-1] :]
+    end = time_of(lines[0]) + timedelta(seconds=START)
+    errors = [line for line in lines if re.search(r"\bERROR\b", line) and (time_of(line) or end) < end]
+    assert not errors, "; ".join(line[:200] for line in errors[:5])
+
+
+def time_of(line):
+    """Return when a line of a log was written (datetime), None where it does not begin with a time."""
+    found = re.match(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", line)
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S") if found else None
 
 
 def test_login(login, variables):
