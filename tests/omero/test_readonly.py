@@ -26,6 +26,41 @@ before = filesets()
 result = {"refused": refused(begin), "made": filesets() - before}
 """
 
+# Two sessions: one at the server that writes keeps its table open, the other at this server reads the table.
+TABLE = """
+import time
+writing = BlitzGateway(user, password, host=given["writer"], port=port, secure=True)
+if not writing.connect():
+    sys.exit("cannot log in")
+for each in (connection, writing):
+    each.setGroupNameForSession(given["group"])
+resources = writing.c.sf.sharedResources()
+table = resources.newTable(1, "gate.h5")
+file = table.getOriginalFile().id.val
+try:
+    table.initialize([omero.grid.LongColumn("number", "", [])])
+    table.addData([omero.grid.LongColumn("number", "", [1, 2, 3])])
+    # The files travel over NFS, whose clients look for news every few seconds.
+    end = time.monotonic() + 20
+    while True:
+        try:
+            read = connection.c.sf.sharedResources().openTable(omero.model.OriginalFileI(file, False))
+            try:
+                result = read.read([0], 0, read.getNumberOfRows()).columns[0].values
+            finally:
+                read.close()
+            break
+        except Exception as error:
+            result = f"{type(error).__name__}: {getattr(error, 'message', error)}"
+            if time.monotonic() > end:
+                break
+            time.sleep(1)
+finally:
+    table.close()
+    writing.deleteObjects("OriginalFile", [file], wait=True)
+    writing.close()
+"""
+
 
 @pytest.fixture
 def omero(omero_client, variables):
@@ -61,6 +96,12 @@ def test_imports_are_refused(script, variables):
     seen = script("curator", IMPORT, server=variables["inventory_hostname"])
     assert seen["refused"], "it took it"
     assert seen["made"] == 0
+
+
+def test_tables(script, variables):
+    """A table of the server that writes is read here while it is open there."""
+    given = {"group": variables["omero_gate_group"], "writer": variables["groups"]["omero_readwrite"][0]}
+    assert script("curator", TABLE, given, server=variables["inventory_hostname"]) == [1, 2, 3]
 
 
 def test_database_user(variables, reach):

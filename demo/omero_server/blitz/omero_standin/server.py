@@ -177,6 +177,7 @@ def trace_of(error):
 def _serve(communicator):
     configured = communicator.getProperties().getPropertiesForPrefix("omero.")
     blitz = Blitz(read_defaults("."), configured)
+    entry_log.info("Creating OMERO.blitz. Please wait...")
     log.info("stand-in OMERO.server %s starts", blitz.settings[VERSION])
     blitz.database.open()
     blitz.sessions.close_leftovers()
