@@ -13,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 PAUSE = 0.5  # seconds
@@ -140,6 +141,27 @@ def answers(port):
     return True
 
 
+def begin(omero):
+    """Start the processes.
+
+    Args:
+        omero: Path of the command.
+
+    Returns:
+        Why they are not started (str), None when they are.
+    """
+    # No pipe: the processes would keep it open.
+    with tempfile.TemporaryFile("w+") as errors:
+        started = subprocess.run([omero, "admin", "startasync"], stderr=errors, check=False)
+        errors.seek(0)
+        words = errors.read()
+    print(words, end="", file=sys.stderr, flush=True)
+    if not started.returncode:
+        return None
+    lines = [line for line in words.splitlines() if line.strip()]
+    return lines[-1] if lines else f"omero admin startasync ended with {started.returncode}"
+
+
 def wait(timeout, port, logs, grid):
     """Wait until OMERO.server answers.
 
@@ -194,11 +216,7 @@ def main(arguments):
     logs = [Tail(home / "var" / "log" / name) for name in ("Blitz-0.log", "master.err")]
     begun = time.monotonic()
     omero = pathlib.Path(sys.executable).with_name("omero")
-    started = subprocess.run([omero, "admin", "startasync"], check=False)
-    problem = (
-        f"omero admin startasync ended with {started.returncode}; its words are above" if started.returncode else None
-    )
-    problem = problem or wait(options.timeout, options.port, logs, Grid(home / "etc" / "internal.cfg"))
+    problem = begin(omero) or wait(options.timeout, options.port, logs, Grid(home / "etc" / "internal.cfg"))
     if problem is None:
         print(f"OMERO.server answers after {time.monotonic() - begun:.0f} s", flush=True)
         return 0
