@@ -1,7 +1,7 @@
 """From an Ice operation to a method of a service: one session, one transaction, a log line when refused."""
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
 import omero
@@ -54,6 +54,26 @@ class Call:
         return context_of(self.connection, self.session, ALL_GROUPS)
 
 
+@contextmanager
+def apart(call):
+    """Give another Call of the same caller, whose transaction ends with the block: others see what it wrote then.
+
+    The call itself must not have used its own connection before.
+    """
+    with work_of(call.blitz, call.session, call.ice_context) as other:
+        yield other
+
+
+@contextmanager
+def work_of(blitz, session, ice_context=None):
+    """Give a Call of a sessions.Session that no client made, with a transaction of its own."""
+    with ExitStack() as stack:
+        call = Call(blitz, session, ice_context or {}, stack)
+        yield call
+    for each in call.afterwards:
+        each()
+
+
 def exception_of(error, what):
     """Return the omero exception that tells a client of an error, and log the error.
 
@@ -70,6 +90,9 @@ def exception_of(error, what):
     elif isinstance(error, psycopg.errors.DataError):
         error = Invalid(str(error))
     more = {}
+    if isinstance(error, omero.ServerError):  # another process said so
+        log.info("%s refused: %s: %s", what, type(error).__name__, error.message)
+        return error
     if isinstance(error, Refusal):
         log.info("%s refused: %s: %s", what, error.ice_name, error)
         name, message, more = error.ice_name, str(error), error.more or {}
@@ -94,7 +117,9 @@ def answer(blitz, service, name, operation, arguments, current):
         if method is None:
             raise Unsupported(what)
         with ExitStack() as stack:
-            session = blitz.sessions.get(current.id.category.removeprefix("session-"))
+            # What does not bear its session's name knows it; `acts_as` is the server's own.
+            uuid = getattr(service, "session_uuid", None) or current.id.category.removeprefix("session-")
+            session = getattr(service, "acts_as", None) or blitz.sessions.get(uuid)
             call = Call(blitz, session, current.ctx, stack)
             result = method(call, *arguments)
         for each in call.afterwards:

@@ -31,7 +31,7 @@ _PACKAGES = {
     "core": "Image Pixels PlaneInfo Channel LogicalChannel OriginalFile",
     "display": "RenderingDef ChannelBinding Thumbnail",
     "fs": "Fileset FilesetEntry FilesetJobLink",
-    "jobs": "UploadJob MetadataImportJob PixelDataJob ThumbnailGenerationJob JobOriginalFileLink",
+    "jobs": "UploadJob MetadataImportJob PixelDataJob ThumbnailGenerationJob ScriptJob ParseJob JobOriginalFileLink",
     "roi": "Roi",
     "screen": "Screen Plate PlateAcquisition Well WellSample ScreenPlateLink",
     "stats": "StatsInfo",
@@ -162,12 +162,8 @@ class Deletion:
 
     def run(self):
         """Delete it, what refers to others first; the files go when the transaction has ended."""
-        rows = self._select(
-            "select path || name from {} where id = any(%s)", ["originalfile"], self.found["originalfile"]
-        )
-        files = [images.repository(self.call.blitz.settings) / row[0] for row in rows if row[0]]
+        files = [original_files.readable(self.call, identifier) for identifier in self.found["originalfile"]]
         files += [images.sent(self.call, identifier) for identifier in self.found["pixels"]]
-        files += [original_files.path_of(self.call, identifier) for identifier in self.found["originalfile"]]
         self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files])
         sorter = graphlib.TopologicalSorter({table: [] for table in _TABLES})
         for table, _, target in _KEYS:

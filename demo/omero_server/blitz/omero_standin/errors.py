@@ -80,3 +80,18 @@ class SessionGone(Refusal):
     """The session was closed, or ended because nobody used it."""
 
     ice_name = "RemovedSessionException"
+
+
+class NoProcessor(Refusal):
+    """No processor runs the script.
+
+    Args:
+        responses: int, how many answered.
+    """
+
+    ice_name = "NoProcessorAvailable"
+
+    def __init__(self, responses):
+        """Say how many answered."""
+        super().__init__(f"No processor available! [{responses} response(s)]")
+        self.more = {"processorCount": responses}

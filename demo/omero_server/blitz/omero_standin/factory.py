@@ -9,6 +9,7 @@ from .model import from_rtype
 from .permissions import ALL_GROUPS, SYSTEM_GROUP, check_group
 from .queries import load
 from .schema import entity
+from .services.jobs import JobHandle
 from .services.raw_file import RawFileStore
 from .services.raw_pixels import RawPixelsStore
 from .services.rendering import RenderingEngine
@@ -67,8 +68,12 @@ class Factory:
         """Return a service that reads and writes a file."""
         return create(call, RawFileStore())
 
+    def createJobHandle(self, call):
+        """Return a service that tells of a script's job."""
+        return create(call, JobHandle())
+
     def sharedResources(self, call):
-        """Return the service that knows the repositories."""
+        """Return the service that knows the repositories, tables and processors."""
         return omero.grid.SharedResourcesPrx.uncheckedCast(call.blitz.proxy("SharedResources", call.session.uuid))
 
     def getByName(self, call, name):

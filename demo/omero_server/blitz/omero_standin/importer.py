@@ -184,7 +184,9 @@ class Importer:
         self.options = options
         self.query, self.update = session.getQueryService(), session.getUpdateService()
         repositories = session.sharedResources().repositories()
-        self.repository = omero.grid.ManagedRepositoryPrx.checkedCast(repositories.proxies[0])
+        # Among the others, of files below Files and of scripts; those that the server does not have are null.
+        managed = (omero.grid.ManagedRepositoryPrx.checkedCast(each) for each in repositories.proxies if each)
+        self.repository = next(filter(None, managed))
         self.target = self.find_target()
 
     def find_target(self):

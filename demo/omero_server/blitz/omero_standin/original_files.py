@@ -1,9 +1,10 @@
-"""Where the bytes of an OriginalFile are: those of an import in the managed repository, others below Files."""
+"""Where the bytes of an OriginalFile are: in the managed repository, in that of the scripts, or below Files."""
 
 from pathlib import Path
 
-from . import images
+from . import images, scripts, takeover
 from .errors import Forbidden, Invalid
+from .imported import is_imported
 from .permissions import may_edit, may_read
 from .settings import is_read_only
 
@@ -24,11 +25,14 @@ def readable(call, file_id):
         Invalid: there is no such file.
         Forbidden: the caller may not see it.
     """
-    owner_id, group_id, name = _row(call, file_id)
+    owner_id, group_id, name, repo = _row(call, file_id)
     if not may_read(call.context_for_all(), owner_id, group_id):
         raise Forbidden(f"Cannot read OriginalFile:{file_id}")
-    imported = images.repository(call.blitz.settings) / name
-    return imported if _is_imported(call, file_id) else path_of(call, file_id)
+    if is_imported(call, file_id):
+        return images.repository(call.blitz.settings) / name
+    if repo == takeover.SCRIPTS:
+        return scripts.path_in(call.blitz.repositories["scripts"].folder, name)
+    return path_of(call, file_id)
 
 
 def writable(call, file_id):
@@ -36,12 +40,13 @@ def writable(call, file_id):
 
     Raises:
         Invalid: there is no such file.
-        Forbidden: it was imported, the caller may not change it, or the server's repository is read-only.
+        Forbidden: it was imported, it is an official script, the caller may not change it, or the server's repository is read-only.
     """
-    owner_id, group_id, _ = _row(call, file_id)
+    owner_id, group_id, _, repo = _row(call, file_id)
     if is_read_only(call.blitz.settings, "repo"):
         raise Forbidden("this server's repository is read-only")
-    if not may_edit(call.context_for_all(), owner_id, group_id) or _is_imported(call, file_id):
+    elsewhere = repo is not None or is_imported(call, file_id)
+    if elsewhere or not may_edit(call.context_for_all(), owner_id, group_id):
         raise Forbidden(f"Updating OriginalFile:{file_id} not allowed")
     path = path_of(call, file_id)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -50,17 +55,8 @@ def writable(call, file_id):
 
 def _row(call, file_id):
     row = call.connection.execute(
-        "select owner_id, group_id, path || name from originalfile where id = %s", (file_id,)
+        "select owner_id, group_id, path || name, repo from originalfile where id = %s", (file_id,)
     ).fetchone()
     if row is None:
         raise Invalid(f"there is no OriginalFile:{file_id}")
     return row
-
-
-def _is_imported(call, file_id):
-    """Tell whether a file is an import's, or its log."""
-    found = call.connection.execute(
-        "select 1 from filesetentry where originalfile = %s union select 1 from joboriginalfilelink where child = %s",
-        (file_id, file_id),
-    ).fetchone()
-    return found is not None

@@ -309,11 +309,20 @@ for _name, (_text, _mark) in _ANNOTATIONS.items():
         discriminator=_mark,
     )
 
-# Subclasses of Job, the steps of an import; in the real database each has a table of its own beside that of Job.
-for _name in ("UploadJob", "MetadataImportJob", "PixelDataJob", "ThumbnailGenerationJob"):
+# Subclasses of Job, the steps of an import and what runs scripts, and what each adds; in the real database each has a
+# table of its own beside that of Job.
+_JOBS = {
+    "UploadJob": "",
+    "MetadataImportJob": "",
+    "PixelDataJob": "",
+    "ThumbnailGenerationJob": "",
+    "ScriptJob": "description:string",
+    "ParseJob": "",
+}
+for _name, _text in _JOBS.items():
     ENTITIES[_name] = _entity(
         _name,
-        _JOB,
+        f"{_JOB} {_text}",
         table="job",
         collections=["originalFileLinks:JobOriginalFileLink.parent"],
         base="Job",
@@ -344,9 +353,8 @@ def entity(name):
 def all_fields(kept):
     """Return the fields that a row of an entity has, its subclasses' included, details excluded."""
     fields = dict(kept.fields)
-    if kept.name == "Annotation":
-        for name in _ANNOTATIONS:
-            fields.update(ENTITIES[name].fields)
+    for name in {"Annotation": _ANNOTATIONS, "Job": _JOBS}.get(kept.name, ()):
+        fields.update(ENTITIES[name].fields)
     return fields
 
 

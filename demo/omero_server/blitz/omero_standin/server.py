@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -14,19 +15,31 @@ import omero.clients
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
-from .calls import make_servant
+from . import scripts
+from .calls import make_servant, work_of
 from .commands import servant_for
 from .database import Database
 from .factory import GETTERS, Factory
+from .grid import Grid
+from .images import repository
+from .logs import log_to
+from .queries import load
+from .schema import entity
 from .services import SERVICES
-from .services.repositories import ManagedRepository, SharedResources
-from .sessions import SessionTable
+from .services.repositories import InternalRepository, ManagedRepository, PublicRepository
+from .services.shared_resources import SharedResources
+from .sessions import SessionTable, root_session
 from .settings import VERSION, is_read_only, merged, read_defaults
+from .store import Store
+from .takeover import MIMETYPE, NoRepository, Repository
 
 log = logging.getLogger(__name__)
 # The real server's own name for what starts Blitz: whoever waits for a start looks for its words.
 entry_log = logging.getLogger("ome.services.blitz.Entry")
 _SECONDS_BETWEEN_CHECKS = 10
+_SECONDS_BETWEEN_TAKEOVERS = 60
+# For so long the real server lets nobody in who comes right after its start, be it ever so idle.
+_SECONDS_OF_INITIALIZATION = 1
 
 
 class Blitz:
@@ -37,6 +50,10 @@ class Blitz:
         settings: dict of str to str, these with OMERO's configuration over them.
         database: database.Database.
         sessions: sessions.SessionTable.
+        repositories: dict from `scripts`, `managed` and `legacy` to takeover.Repository.
+        parameters: dict from id and hash of a script to the omero.grid.JobParams that it takes.
+        grid: grid.Grid, None before there is a communicator.
+        adapter: Ice.ObjectAdapter, None before there is a communicator.
     """
 
     def __init__(self, defaults, configured):
@@ -48,11 +65,52 @@ class Blitz:
             self.settings[f"omero.cluster.read_only.runtime.{what}"] = read_only
         self.database = Database(self.settings)
         self.sessions = SessionTable(self.database, self.settings)
+        read_only = any(is_read_only(self.settings, what) for what in ("db", "repo"))
+        folders = {
+            "scripts": Path("lib/scripts"),
+            "managed": repository(self.settings),
+            "legacy": Path(self.settings["omero.data.dir"]),
+        }
+        self.repositories = {name: Repository(name, folder, read_only) for name, folder in folders.items()}
+        self.parameters = {}
         self.adapter = None
+        self.grid = None
+        self._scripts = threading.Lock()
+
+    def official_scripts(self, mimetypes=scripts.RUNNABLE):
+        """Note which scripts came, changed or went on the disk; return the OriginalFiles of those of some kinds."""
+        with self._scripts, work_of(self, root_session()) as call:
+            folder = self.repositories["scripts"].folder
+            read_only = self.database.read_only
+            found = scripts.synchronise(
+                call.connection, folder, lambda: Store(call).event, mimetypes, read_only=read_only
+            )
+            return load(call, entity("OriginalFile"), found)
+
+    def take_over(self, name):
+        """Take one of the repositories over, and let the other processes find it."""
+        taken = self.repositories[name]
+        with work_of(self, root_session()) as call:
+            taken.take_over(call.connection, lambda *place: _note_repository(call, *place))
+        internal = InternalRepository(self, taken)
+        for identity, interface, service in (
+            (internal.public, omero.grid.Repository, internal),
+            (internal.identity, omero.grid.InternalRepository, internal),
+        ):
+            servant = make_servant(self, interface, service, interface.__name__)
+            self.grid.register(self.adapter.add(servant, identity))
+        log.info("Repository now active")
 
     def proxy(self, name, session_uuid):
         """Return the proxy of one of a session's objects."""
         return self.adapter.createProxy(Ice.Identity(name=name, category=f"session-{session_uuid}"))
+
+
+def _note_repository(call, uuid, name, path):
+    file = omero.model.OriginalFileI()
+    file.hash, file.name, file.path, file.mimetype = map(omero.rtypes.rstring, (uuid, name, path, MIMETYPE))
+    file.size = omero.rtypes.rlong(0)
+    return Store(call, importing=True).save(file)
 
 
 class Verifier(Glacier2.PermissionsVerifier):
@@ -88,9 +146,18 @@ class Manager(Glacier2.SessionManager):
     def __init__(self, blitz):
         """Take what all servants share."""
         self.blitz = blitz
+        self.opens = time.monotonic() + _SECONDS_OF_INITIALIZATION
 
     def create(self, name, control, current=None):
-        """Open a session, or join the one whose uuid `name` is; give its client nothing but its own objects."""
+        """Open a session, or join the one whose uuid `name` is; give its client nothing but its own objects.
+
+        Who comes without the router, and so without a control, is another process of the server, and not asked for
+        a password.
+        """
+        if time.monotonic() < self.opens:
+            raise omero.WrappedCreateSessionException(
+                reason="Server not fully initialized", concurrency=True, backOff=1000, type="ApiUsageException"
+            )
         context = current.ctx
         try:
             session = self.blitz.sessions.open(
@@ -105,6 +172,7 @@ class Manager(Glacier2.SessionManager):
             ) from error
         if control is not None:
             control.categories().add([f"session-{session.uuid}"])
+            session.controls.append(control)
         return Glacier2.SessionPrx.uncheckedCast(self.blitz.proxy(session.uuid, session.uuid))
 
 
@@ -119,9 +187,13 @@ class Locator(Ice.ServantLocator):
             name: make_servant(blitz, getattr(omero.api, name), SERVICES.get(name, object)(), name)
             for name in GETTERS.values()
         }
-        for service in (SharedResources, ManagedRepository):
-            name = service.__name__
-            self.services[name] = make_servant(blitz, getattr(omero.grid, name), service(), name)
+        for name, interface, service in (
+            ("SharedResources", omero.grid.SharedResources, SharedResources()),
+            ("ManagedRepository", omero.grid.ManagedRepository, ManagedRepository(blitz.repositories["managed"])),
+            ("LegacyRepository", omero.grid.Repository, PublicRepository(blitz.repositories["legacy"])),
+            ("ScriptRepository", omero.grid.Repository, PublicRepository(blitz.repositories["scripts"])),
+        ):
+            self.services[name] = make_servant(blitz, interface, service, name)
 
     def locate(self, current):
         """Return the servant for an identity, none where the session is over."""
@@ -151,7 +223,7 @@ def run(arguments):
     Returns:
         int, the exit code: 1 when the database is unusable.
     """
-    _log_to(Path("var/log/Blitz-0.log"))
+    log_to(Path("var/log/Blitz-0.log"))
     initialization = Ice.InitializationData()
     initialization.properties = Ice.createProperties(arguments)
     communicator = Ice.initialize(arguments, initialization)
@@ -189,14 +261,19 @@ def _serve(communicator):
     blitz.adapter.add(verifier(blitz), Ice.Identity(name="BlitzVerifier"))
     blitz.adapter.add(Manager(blitz), Ice.Identity(name="BlitzManager"))
     blitz.adapter.addServantLocator(Locator(blitz), "")
+    blitz.grid = Grid(communicator)
     blitz.adapter.activate()
     over = threading.Event()
     threading.Thread(target=_close_idle, args=(blitz, over), daemon=True).start()
+    for name in blitz.repositories:
+        threading.Thread(target=_take_over, args=(blitz, name, over), daemon=True, name=name).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: communicator.shutdown())
     log.info("ready, database %s", blitz.database.where)
     communicator.waitForShutdown()
     over.set()
+    for each in blitz.repositories.values():
+        each.close()
     blitz.database.close()
     log.info("stand-in OMERO.server ended")
     return 0
@@ -210,11 +287,21 @@ def _close_idle(blitz, over):
             log.exception("cannot close idle sessions")
 
 
-def _log_to(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=path,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)-5s [%(name)s] (%(threadName)s) %(message)s",
-    )
-    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
+def _take_over(blitz, name, over):
+    """Try to take a repository over until that succeeds, as the real server does; another server may hold it."""
+    if name == "scripts":
+        try:
+            blitz.official_scripts()
+        except Exception:
+            log.exception("cannot note the scripts")
+    while not over.is_set():
+        try:
+            blitz.take_over(name)
+            break
+        except NoRepository as error:
+            # Scripts are of no use to a server that only reads.
+            expected = name == "scripts" and is_read_only(blitz.settings, "repo")
+            log.log(logging.INFO if expected else logging.ERROR, "Failed during repository takeover: %s", error)
+        except Exception:
+            log.exception("Failed during repository takeover")
+        over.wait(_SECONDS_BETWEEN_TAKEOVERS)

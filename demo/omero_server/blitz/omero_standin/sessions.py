@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from .errors import ApiUsage, Forbidden, SessionGone
 from .passwords import password_matches
-from .permissions import ALL_GROUPS, SYSTEM_GROUP, USER_GROUP, Context, check_group
+from .permissions import ALL_GROUPS, ROOT_USER, SYSTEM_GROUP, USER_GROUP, Context, check_group
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 class Session:
     """A session; times in milliseconds, as in OMERO's model, a limit of zero is none.
 
-    `references` counts its clients; with the last it ends unless it is `detached`. `handles` are its requests.
+    `references` counts its clients; with the last it ends unless it is `detached`. `handles` are its requests and
+    services, `controls` what the router lets its clients reach. A script's has `inputs` and `outputs`, by name.
+    `endings` are functions without arguments, by name, that are run when it has ended.
     """
 
     id: int
@@ -38,6 +40,10 @@ class Session:
     references: int = 0
     detached: bool = False
     handles: dict = field(default_factory=dict)
+    controls: list = field(default_factory=list)
+    inputs: dict = field(default_factory=dict)
+    outputs: dict = field(default_factory=dict)
+    endings: dict = field(default_factory=dict)
 
     def over(self, now):
         """Tell whether it was idle, or lived, for too long at the monotonic time `now`."""
@@ -216,6 +222,8 @@ class SessionTable:
             with self.database.transaction() as connection:
                 connection.execute("update session set closed = now() at time zone 'utc' where id = %s", (session.id,))
         log.info("session %s of %s closed", session.id, session.user_name)
+        if session.endings:
+            threading.Thread(target=_end, args=(session,), daemon=True).start()
 
     def close_idle(self):
         """End every session that was idle, or lived, for too long."""
@@ -233,6 +241,19 @@ class SessionTable:
     def of_user(self, user_id):
         """Return the open sessions of a user."""
         return [session for session in self.open_sessions() if session.user_id == user_id]
+
+
+def root_session():
+    """Return a Session in which the server itself works; nobody can join it, and its events are those of the schema."""
+    return Session(0, str(uuid.uuid4()), ROOT_USER, "root", USER_GROUP, 0, 0)
+
+
+def _end(session):
+    for name, ending in list(session.endings.items()):
+        try:
+            ending()
+        except Exception:
+            log.exception("cannot end %s of session %s", name, session.id)
 
 
 def context_of(connection, session, group=None):

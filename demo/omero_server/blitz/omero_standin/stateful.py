@@ -19,6 +19,9 @@ class Stateful:
         """Begin without an object."""
         self.identity = f"{type(self).name}-{uuid.uuid4()}"
 
+    def opened(self, call):
+        """Do nothing: what ends with the session is forgotten with it."""
+
     def activate(self, call):
         """Do nothing: there is nothing to bring back."""
         return DONE
@@ -51,6 +54,7 @@ def create(call, service):
     """
     interface = getattr(service.module, service.name)
     call.session.handles[service.identity] = make_servant(call.blitz, interface, service, service.name)
+    service.opened(call)
     proxy = call.blitz.proxy(service.identity, call.session.uuid)
     return getattr(service.module, f"{service.name}Prx").uncheckedCast(proxy)
 

@@ -4,6 +4,7 @@ from omero_model_DetailsI import DetailsI
 from psycopg import sql
 
 from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
+from .imported import is_imported
 from .model import from_rtype
 from .permissions import ALL_GROUPS, is_private, may_annotate, may_edit, may_link, may_read
 from .queries import enumeration
@@ -248,14 +249,25 @@ class Store:
         """Raise where a client would write what imports alone do: their files, and where these lie."""
         if self.importing:
             return
+        if kept.name == "JobOriginalFileLink" and identifier is None and self._is_output(changed):
+            return
         if kept.name in _OF_IMPORTS or kept.base == "Job":
             raise Forbidden(f"{kept.name} is written by imports alone")
+        if kept.name == "OriginalFile" and changed.get("repo") is not None:
+            raise Forbidden("which repository a file is in clients do not say")
         if kept.name == "OriginalFile" and identifier is not None and changed.keys() & {"name", "path", "repo"}:
             query = "select 1 from {} where {} = %s"
             for table, column in (("filesetentry", "originalfile"), ("joboriginalfilelink", "child")):
                 statement = sql.SQL(query).format(sql.Identifier(table), sql.Identifier(column))
                 if self.connection.execute(statement, (identifier,)).fetchone():
                     raise Forbidden(f"OriginalFile:{identifier} is an import's, and stays where it is")
+
+    def _is_output(self, changed):
+        """Tell whether a new link leads from the job of a script, to what that wrote: to no file of an import."""
+        row = self.connection.execute(
+            "select 1 from job where id = %s and discriminator in ('ScriptJob', 'ParseJob')", (changed["parent"],)
+        ).fetchone()
+        return row is not None and not is_imported(self.call, changed["child"])
 
     def check_details(self, kept, given, identifier, stored):
         """Raise where an object names another owner or group than the stored ones."""

@@ -12,6 +12,23 @@ from ..stateful import Stateful, wanted
 from ..store import Store
 
 
+def note(call, file_id, path, algorithm):
+    """Note size and checksum of a file in its OriginalFile, and return that (omero.model).
+
+    Args:
+        call: calls.Call.
+        file_id: int, of the OriginalFile.
+        path: Path of its bytes.
+        algorithm: str, the checksum's.
+    """
+    found = load(call, entity("OriginalFile"), [file_id])[0]
+    found.hash = rtypes.rstring(checksum_of(path, algorithm))
+    found.hasher = enumeration(call, "ChecksumAlgorithm", algorithm)
+    found.size = rtypes.rlong(path.stat().st_size)
+    Store(call).save(found)
+    return load(call, entity("OriginalFile"), [file_id])[0]
+
+
 class RawFileStore(Stateful):
     """The bytes of one file."""
 
@@ -89,12 +106,7 @@ class RawFileStore(Stateful):
         return self._note(call, path)
 
     def _note(self, call, path):
-        found = load(call, entity("OriginalFile"), [self.file_id])[0]
-        found.hash = rtypes.rstring(checksum_of(path, self.algorithm))
-        found.hasher = enumeration(call, "ChecksumAlgorithm", self.algorithm)
-        found.size = rtypes.rlong(path.stat().st_size)
-        Store(call).save(found)
-        return load(call, entity("OriginalFile"), [self.file_id])[0]
+        return note(call, self.file_id, path, self.algorithm)
 
 
 class Uploader(RawFileStore):

@@ -1,57 +1,91 @@
-"""SharedResources, ManagedRepository and ImportProcess: where imported files lie, and how they come there."""
+"""Repositories and ImportProcess: where files lie, and how imported ones come there."""
 
-import uuid
-
+import Ice
 import omero
 
 from .. import imports
 from ..checksums import ALGORITHMS, checksum_of
-from ..errors import ApiUsage, WrongChecksum
-from ..images import repository
+from ..errors import ApiUsage, Invalid, Unreadable, WrongChecksum
+from ..imported import is_imported
 from ..model import from_rtype
-from ..original_files import readable
+from ..original_files import path_of, readable
 from ..queries import enumeration, load
 from ..schema import entity
+from ..sessions import root_session
 from ..stateful import Stateful, create
-from ..store import Store
 from .raw_file import Uploader
 
-_MIMETYPE = "Repository"
+
+def description(call, repository):
+    """Return the OriginalFile (omero.model) that stands for a takeover.Repository, with its uuid as hash.
+
+    Raises:
+        Unreadable: the server does not have the repository.
+    """
+    if not repository.active:
+        raise Unreadable(f"the server has not taken over the repository {repository.folder}")
+    return load(call, entity("OriginalFile"), [repository.file_id])[0]
 
 
-def managed_repository(call):
-    """Return the OriginalFile (omero.model) that stands for the managed repository, noted when first asked for."""
-    path = repository(call.blitz.settings)
-    row = call.connection.execute("select id from originalfile where mimetype = %s", (_MIMETYPE,)).fetchone()
-    if row is None:
-        event = Store(call).event
-        row = call.connection.execute(
-            "insert into originalfile (version, name, path, mimetype, hash, owner_id, group_id, creation_id, update_id)"
-            " values (0, %s, %s, %s, %s, 0, 1, %s, %s) returning id",
-            (path.name, f"{path.parent}/", _MIMETYPE, str(uuid.uuid4()), event, event),
-        ).fetchone()
-    return load(call, entity("OriginalFile"), [row[0]])[0]
+class PublicRepository:
+    """What every repository answers: which one it is.
 
+    Args:
+        repository: takeover.Repository.
+    """
 
-class SharedResources:
-    """Answers which repositories there are; there are no tables and no processors."""
-
-    def repositories(self, call):
-        """Return the one repository and its proxy."""
-        proxy = omero.grid.RepositoryPrx.uncheckedCast(call.blitz.proxy("ManagedRepository", call.session.uuid))
-        return omero.grid.RepositoryMap([managed_repository(call)], [proxy])
-
-    def areTablesEnabled(self, call):
-        """Tell that there are no tables."""
-        return False
-
-
-class ManagedRepository:
-    """Takes files for imports."""
+    def __init__(self, repository):
+        """Take the repository."""
+        self.repository = repository
 
     def root(self, call):
         """Return the OriginalFile that stands for it."""
-        return managed_repository(call)
+        return description(call, self.repository)
+
+
+class InternalRepository(PublicRepository):
+    """What the server's other processes ask a repository; no client reaches it.
+
+    Args:
+        blitz: server.Blitz.
+        repository: takeover.Repository.
+    """
+
+    def __init__(self, blitz, repository):
+        """Begin as the server itself."""
+        super().__init__(repository)
+        self.acts_as = root_session()
+        self.identity = Ice.Identity(name=f"InternalRepository-{repository.uuid}")
+        self.public = Ice.Identity(name=f"PublicRepository-{repository.uuid}")
+        self.blitz = blitz
+
+    def getDescription(self, call):
+        """Return the OriginalFile that stands for it."""
+        return self.root(call)
+
+    def getProxy(self, call):
+        """Return what clients ask."""
+        return omero.grid.RepositoryPrx.uncheckedCast(self.blitz.adapter.createProxy(self.public))
+
+    def getFilePath(self, call, file):
+        """Return where a file's bytes are (str)."""
+        if file is None or file.id is None:
+            raise Invalid("Unmanaged file")
+        identifier = from_rtype(file.id)
+        row = call.connection.execute("select repo, path from originalfile where id = %s", (identifier,)).fetchone()
+        if row is None:
+            raise Invalid(f"Unknown file: {identifier}")
+        if self.repository.name == "legacy":
+            if row[0] is not None or is_imported(call, identifier):
+                raise Invalid("Does not belong to this repository")
+            return str(path_of(call, identifier))
+        if row[0] != self.repository.uuid:
+            raise Invalid(f"{row[0]} does not belong to this repository: {self.repository.uuid}")
+        return row[1]
+
+
+class ManagedRepository(PublicRepository):
+    """Takes files for imports."""
 
     def listChecksumAlgorithms(self, call):
         """Return the algorithms, the one that is taken first at first."""

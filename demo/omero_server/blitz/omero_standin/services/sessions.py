@@ -3,6 +3,7 @@
 import omero
 import omero.rtypes as rtypes
 
+from ..calls import DONE
 from ..errors import ApiUsage, Forbidden, SessionGone
 from ..model import new_object, permissions_object
 
@@ -91,3 +92,45 @@ class Sessions:
         """Open another session for the caller."""
         principal = omero.sys.Principal(name=call.session.user_name, group=group)
         return self.createSessionWithTimeouts(call, principal, time_to_live, time_to_idle)
+
+    # What a script is given, and what it gives
+
+    def getInput(self, call, identifier, key):
+        """Return what a session's script is given under a name, or null."""
+        return allowed_session(call, identifier).inputs.get(key)
+
+    def getInputs(self, call, identifier):
+        """Return all that a session's script is given."""
+        return dict(allowed_session(call, identifier).inputs)
+
+    def getInputKeys(self, call, identifier):
+        """Return the names of what a session's script is given."""
+        return sorted(allowed_session(call, identifier).inputs)
+
+    def setInput(self, call, identifier, key, value):
+        """Give a session's script something under a name; null takes it away."""
+        return _set(allowed_session(call, identifier).inputs, key, value)
+
+    def getOutput(self, call, identifier, key):
+        """Return what a session's script gave under a name, or null."""
+        return allowed_session(call, identifier).outputs.get(key)
+
+    def getOutputs(self, call, identifier):
+        """Return all that a session's script gave."""
+        return dict(allowed_session(call, identifier).outputs)
+
+    def getOutputKeys(self, call, identifier):
+        """Return the names of what a session's script gave."""
+        return sorted(allowed_session(call, identifier).outputs)
+
+    def setOutput(self, call, identifier, key, value):
+        """Note what a session's script gives under a name; null takes it away."""
+        return _set(allowed_session(call, identifier).outputs, key, value)
+
+
+def _set(values, key, value):
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value
+    return DONE

@@ -321,6 +321,7 @@ create table job (
     groupname varchar(255) not null,
     "type" varchar(255) not null,
     message varchar(255) not null,
+    description varchar(255),
     status int8 not null,
     submitted timestamp not null,
     scheduledfor timestamp not null,
