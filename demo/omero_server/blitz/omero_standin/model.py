@@ -6,7 +6,6 @@ from decimal import Decimal
 import omero
 import omero.rtypes as rtypes
 from omero_model_PermissionsI import PermissionsI
-
 from psycopg import sql
 
 from .permissions import restrictions, to_string

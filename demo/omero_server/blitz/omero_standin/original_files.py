@@ -5,6 +5,7 @@ from pathlib import Path
 from . import images
 from .errors import Forbidden, Invalid
 from .permissions import may_edit, may_read
+from .read_only import ReadOnly
 from .settings import is_read_only
 
 
@@ -36,11 +37,12 @@ def writable(call, file_id):
 
     Raises:
         Invalid: there is no such file.
-        Forbidden: it was imported, the caller may not change it, or the server's repository is read-only.
+        Forbidden: it was imported, or the caller may not change it.
+        ReadOnly: the server's repository is read-only.
     """
     owner_id, group_id, _ = _row(call, file_id)
     if is_read_only(call.blitz.settings, "repo"):
-        raise Forbidden("this server's repository is read-only")
+        raise ReadOnly
     if not may_edit(call.context_for_all(), owner_id, group_id) or _is_imported(call, file_id):
         raise Forbidden(f"Updating OriginalFile:{file_id} not allowed")
     path = path_of(call, file_id)

@@ -246,13 +246,9 @@ _PLAIN = [
         " alpha:int! coefficient:double! family:Family! noiseReduction:bool! lookupTable:string",
     ),
     _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
-    _annotated(
-        "Roi", "name:string description:string image:Image source:OriginalFile", ["shapes:Shape.roi@roi_index"]
-    ),
+    _annotated("Roi", "name:string description:string image:Image source:OriginalFile", ["shapes:Shape.roi@roi_index"]),
     _annotated("Shape", _SHAPE),
-    _entity(
-        "AffineTransform", "a00:double! a10:double! a01:double! a11:double! a02:double! a12:double!"
-    ),
+    _entity("AffineTransform", "a00:double! a10:double! a01:double! a11:double! a02:double! a12:double!"),
     _annotated(
         "Fileset",
         "templatePrefix:string!",

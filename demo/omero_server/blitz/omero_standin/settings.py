@@ -9,24 +9,23 @@ VERSION = "omero.version"
 DRIVER_SETTINGS = ("sslcert", "sslkey", "sslmode", "sslrootcert")
 # The settings that the real server announces: those that every client may read, those for administrators, as are all
 # that it does not announce, and those for nobody.
-FOR_ALL = frozenset(
-    """
-    omero.version omero.upgrades.url omero.qa.feedback omero.router.insecure omero.security.password_required
-    omero.cluster.read_only.runtime.db omero.cluster.read_only.runtime.repo omero.bioformats.version
-    omero.bioformats.vcs_revision omero.bioformats.date omero.server.nodedescriptors omero.db.authority omero.db.uuid
-    omero.mail.config omero.pixeldata.backoff omero.pixeldata.tile_width omero.pixeldata.tile_height
-    omero.pixeldata.max_plane_width omero.pixeldata.max_plane_height omero.pixeldata.max_plane_float_override
-    omero.pixeldata.max_tile_length omero.pixeldata.max_projection_bytes omero.client.scripts_to_ignore
-    omero.client.ui.tree.orphans.enabled omero.client.ui.tree.orphans.name omero.client.ui.tree.orphans.description
-    omero.client.ui.menu.dropdown.leaders.label omero.client.ui.menu.dropdown.leaders.enabled
-    omero.client.ui.menu.dropdown.colleagues.label omero.client.ui.menu.dropdown.colleagues.enabled
-    omero.client.ui.menu.dropdown.everyone.label omero.client.ui.menu.dropdown.everyone.enabled
-    omero.client.viewer.roi_limit omero.client.viewer.initial_zoom_level omero.client.viewer.interpolate_pixels
-    omero.client.web.host omero.client.download_as.max_size omero.client.ui.tree.type_order
-    omero.client.browser.thumb_default_size omero.sessions.timeout omero.sessions.maximum
-    omero.sessions.max_user_time_to_idle omero.sessions.max_user_time_to_live
-    """.split()
-)
+_FOR_ALL = """
+omero.version omero.upgrades.url omero.qa.feedback omero.router.insecure omero.security.password_required
+omero.cluster.read_only.runtime.db omero.cluster.read_only.runtime.repo omero.bioformats.version
+omero.bioformats.vcs_revision omero.bioformats.date omero.server.nodedescriptors omero.db.authority omero.db.uuid
+omero.mail.config omero.pixeldata.backoff omero.pixeldata.tile_width omero.pixeldata.tile_height
+omero.pixeldata.max_plane_width omero.pixeldata.max_plane_height omero.pixeldata.max_plane_float_override
+omero.pixeldata.max_tile_length omero.pixeldata.max_projection_bytes omero.client.scripts_to_ignore
+omero.client.ui.tree.orphans.enabled omero.client.ui.tree.orphans.name omero.client.ui.tree.orphans.description
+omero.client.ui.menu.dropdown.leaders.label omero.client.ui.menu.dropdown.leaders.enabled
+omero.client.ui.menu.dropdown.colleagues.label omero.client.ui.menu.dropdown.colleagues.enabled
+omero.client.ui.menu.dropdown.everyone.label omero.client.ui.menu.dropdown.everyone.enabled
+omero.client.viewer.roi_limit omero.client.viewer.initial_zoom_level omero.client.viewer.interpolate_pixels
+omero.client.web.host omero.client.download_as.max_size omero.client.ui.tree.type_order
+omero.client.browser.thumb_default_size omero.sessions.timeout omero.sessions.maximum
+omero.sessions.max_user_time_to_idle omero.sessions.max_user_time_to_live
+"""
+FOR_ALL = frozenset(_FOR_ALL.split())
 FOR_ADMINISTRATORS = frozenset({"omero.data.dir"})
 HIDDEN = frozenset({"omero.security.filter.bitand"})
 

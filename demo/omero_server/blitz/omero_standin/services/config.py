@@ -19,13 +19,11 @@ class Config:
         """Return a setting, an empty string where there is none."""
         if not may_read(key, call.context.is_admin):
             raise Forbidden(f"Cannot read configuration: {key}")
-        if key == "omero.db.uuid":
-            return self.getDatabaseUuid(call)
-        return call.blitz.settings.get(key, "")
+        return self._known(call).get(key, "")
 
     def getConfigValues(self, call, pattern):
         """Return the settings that the server announces whose names match a regular expression."""
-        return matching(call.blitz.settings, pattern, call.context.is_admin)
+        return matching(self._known(call), pattern, call.context.is_admin)
 
     def getConfigDefaults(self, call):
         """Return the release's settings, for administrators."""
@@ -40,6 +38,9 @@ class Config:
     def getClientConfigDefaults(self, call):
         """Return the release's settings meant for clients."""
         return {name: value for name, value in call.blitz.defaults.items() if name.startswith("omero.client")}
+
+    def _known(self, call):
+        return {**call.blitz.settings, "omero.db.uuid": self.getDatabaseUuid(call)}
 
     def getDatabaseUuid(self, call):
         """Return the id of this database."""
