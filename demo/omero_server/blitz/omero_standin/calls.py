@@ -90,13 +90,13 @@ def answer(blitz, service, name, operation, arguments, current):
     """
     what = f"{name}.{operation}"
     try:
+        if blitz.database.read_only:
+            check(name, operation)
         method = getattr(service, operation, None)
         if method is None:
             raise Unsupported(what)
         with ExitStack() as stack:
             session = blitz.sessions.get(current.id.category.removeprefix("session-"))
-            if blitz.database.read_only:
-                check(name, operation)
             call = Call(blitz, session, current.ctx, stack)
             result = method(call, *arguments)
         for each in call.afterwards:

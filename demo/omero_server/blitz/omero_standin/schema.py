@@ -384,6 +384,7 @@ _PACKAGES = {
 _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names.split()}
 
 
+_SUBCLASSES = {name: [each for each in ENTITIES.values() if each.base == name] for name in ENTITIES}
 _LISTS = {
     many.target: (owner, many) for owner in ENTITIES.values() for many in owner.collections.values() if many.place
 }
@@ -414,7 +415,7 @@ def java_class(name):
 
 def subclasses(kept):
     """Return the entities whose rows are in the table of an entity, beside its own."""
-    return [each for each in ENTITIES.values() if each.base == kept.name]
+    return _SUBCLASSES[kept.name]
 
 
 def all_fields(kept):
