@@ -82,7 +82,7 @@ try:
     if given["import"]:
         image = import_image(base64.b64decode(given["import"]))
         made.append(("Image", image))
-        result["thumbnail"] = len(connection.getObject("Image", image).getThumbnail(size=(32,)).read())
+        result["thumbnail"] = len(connection.getObject("Image", image).getThumbnail(size=(32,)))
         if given["script"]:
             result["script"] = run_script(given["script"], image)
     if given["table"]:

@@ -90,6 +90,24 @@ left["Image"] = [name for name in left["Image"] if name.startswith("plate.ome.ti
 result = left | {"Well": len(list(connection.getObjects("Well")))}
 """
 
+SETTINGS = """
+config = connection.getConfigService()
+keys = ["omero.db.host", "omero.db.name", "omero.db.pass", "omero.data.dir"]
+result = {
+    "refused": {key: refused(lambda key=key: config.getConfigValue(key)) for key in keys},
+    "told": config.getConfigValue("omero.pixeldata.max_plane_width"),
+    "announced": sorted(config.getConfigValues("^omero[.]db[.]")),
+}
+"""
+
+
+def test_settings(script):
+    """Clients read the settings that are for them, and none of the database's."""
+    seen = script("curator", SETTINGS)
+    assert set(seen["refused"].values()) == {"SecurityViolation"}, seen["refused"]
+    assert seen["told"] == "3192"
+    assert seen["announced"] == ["omero.db.authority", "omero.db.uuid"]
+
 
 def test_scripts(host, script, variables):
     """A curator's script makes an image with all that belongs to it; others read it and cannot change it."""

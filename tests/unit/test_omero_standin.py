@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
 sys.path.insert(0, str(ROOT / "blitz"))
 
-from omero_standin import checksums, hql, passwords, permissions, schema, settings  # noqa: E402
+from omero_standin import checksums, hql, passwords, permissions, read_only, schema, settings  # noqa: E402
 from omero_standin.compiler import compile_query  # noqa: E402
 from omero_standin.errors import ApiUsage, Forbidden, Unsupported  # noqa: E402
 
@@ -72,7 +72,7 @@ def test_zip_has_the_shape_of_a_release(release):
         lib/server/blitz.jar lib/server/omero-blitz.jar lib/server/omero-common.jar lib/server/omero-model.jar
         lib/server/omero-romio.jar lib/server/omero-renderer.jar lib/server/omero-server.jar lib/scripts/ share/README
         sql/psql/OMERO5.4__0/schema.sql sql/psql/OMERO5.4__0/views.sql sql/psql/OMERO5.4__0/psql-header.sql
-        sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java tools/bin/icegridnode tools/bin/blitz
+        sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java
         lib/standin/omero_standin/server.py"""
     assert {f"{TOP}/{name}" for name in wanted.split()} <= modes.keys()
     executable = {name for name, mode in modes.items() if stat.S_ISREG(mode) and mode & stat.S_IXUSR}
@@ -386,6 +386,30 @@ def test_class_comparison_uses_the_stored_mark():
     assert "/basic/text/tag/" in compiled("select a from TagAnnotation a").parameters.values()
 
 
+def test_shapes_have_a_class_each():
+    """As annotations have."""
+    compiled = compile_query("select type(s) from Shape s where s.class = Rectangle", {}, context())
+    assert compiled.outputs[0].kind == "class"
+    assert "rect" in compiled.parameters.values()
+
+
+def test_shapes_come_in_the_order_of_their_list():
+    """Which the database keeps: by the place, not by the id; index() tells the place."""
+    compiled = compile_query("select r from Roi r left outer join fetch r.shapes", {}, context())
+    assert re.search(r'order by t0\."id", t1\."roi_index"$', compiled.sql), compiled.sql
+    compiled = compile_query("select index(s) from Shape s", {}, context())
+    assert compiled.sql.startswith('select t0."roi_index" from "shape" t0'), compiled.sql
+
+
+@pytest.mark.parametrize("attribute", ["bytes", "strokeWidth"])
+def test_what_no_projection_carries_is_refused(attribute):
+    """A mask's bytes and a length in a unit of its own come with their shape; a length's number alone can be asked."""
+    with pytest.raises(ApiUsage, match=f"to select s.{attribute} itself"):
+        compile_query(f"select s.{attribute} from Mask s", {}, context())
+    compiled = compile_query("select s.strokeWidth.value from Mask s", {}, context())
+    assert compiled.outputs[0].kind == "double"
+
+
 # The model and its tables
 
 
@@ -398,6 +422,27 @@ def test_schema_has_every_column_of_the_model():
     }
     for entity in schema.ENTITIES.values():
         assert set(schema.columns(entity)) <= tables[entity.table], entity.name
+
+
+def test_lists_with_places_are_the_only_owners():
+    """A shape's region is written by the region alone, whatever the shape's class."""
+    for name in ("Shape", "Rectangle", "Mask"):
+        owner, shapes = schema.list_of(schema.ENTITIES[name])
+        assert (owner.name, shapes.column, shapes.place) == ("Roi", "roi", "roi_index")
+    assert schema.list_of(schema.ENTITIES["Channel"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "java"),
+    [
+        ("Polygon", "ome.model.roi.Polygon"),
+        ("ShapeAnnotationLink", "ome.model.annotations.ShapeAnnotationLink"),
+        ("Image", "ome.model.core.Image"),
+    ],
+)
+def test_java_names(name, java):
+    """As the real server names what it deleted."""
+    assert schema.java_class(name) == java
 
 
 def test_sql_survives_omeros_templates():
@@ -424,10 +469,58 @@ def test_unknown_entity_is_refused():
 # Settings
 
 
-def test_passwords_are_no_settings_for_clients():
-    """IConfig gives neither the database's nor the certificate's."""
-    known = {"omero.db.pass": "x", "omero.glacier2.IceSSL.Password": "y", "omero.db.name": "omero"}
-    assert settings.visible(known, re.compile(".*")) == {"omero.db.name": "omero"}
+@pytest.mark.parametrize(
+    ("name", "user", "administrator"),
+    [
+        ("omero.pixeldata.max_plane_width", True, True),
+        ("omero.db.uuid", True, True),
+        ("omero.data.dir", False, True),
+        ("omero.web.secret", False, True),
+        ("omero.db.pass", False, False),
+        ("omero.db.host", False, False),
+        ("omero.glacier2.IceSSL.Password", False, False),
+    ],
+)
+def test_settings_for_clients(name, user, administrator):
+    """Nobody reads the database's; what the server does not announce is for administrators."""
+    assert settings.may_read(name, False) is user
+    assert settings.may_read(name, True) is administrator
+
+
+def test_settings_by_pattern():
+    """Only what the server announces, and what the caller may read; a name that holds the pattern is enough."""
+    known = {"omero.data.dir": "/OMERO", "omero.db.pass": "x", "omero.sessions.timeout": "1", "omero.sessions.own": "2"}
+    assert settings.matching(known, r"sessions\.[to]", False) == {"omero.sessions.timeout": "1"}
+    assert settings.matching(known, r"\.(data|db)\.", False) == {"omero.db.authority": "", "omero.db.uuid": ""}
+    assert settings.matching(known, r"data\.dir", True) == {"omero.data.dir": "/OMERO"}
+
+
+def test_an_empty_setting_is_none():
+    """Ice drops it on the way: the release's value stays."""
+    defaults = {"omero.upgrades.url": "http://upgrade", "omero.db.port": "5432"}
+    configured = {"omero.upgrades.url": "", "omero.db.port": "5433"}
+    assert settings.merged(defaults, configured) == defaults | {"omero.db.port": "5433"}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("IUpdate", "saveAndReturnObject"), ("IAdmin", "createGroup"), ("IScript", "getParams")],
+)
+def test_read_only_server_refuses_writes(service, operation):
+    """By the name of the operation, in the real server's words, before anything else."""
+    with pytest.raises(read_only.ReadOnly) as refusal:
+        read_only.check(service, operation)
+    assert str(refusal.value) == "This instance is read-only"
+    assert refusal.value.ice_name == "ApiUsageException"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("IAdmin", "lookupGroups"), ("IScript", "getScripts"), ("IQuery", "findAllByQuery"), ("RawFileStore", "close")],
+)
+def test_read_only_server_answers_the_rest(service, operation):
+    """Whatever only reads."""
+    assert read_only.check(service, operation) is None
 
 
 @pytest.mark.parametrize(

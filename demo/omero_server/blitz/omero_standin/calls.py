@@ -10,6 +10,7 @@ import psycopg
 from .database import PoolTimeout
 from .errors import Invalid, Refusal, Unsupported
 from .permissions import ALL_GROUPS
+from .read_only import ReadOnly, check
 from .sessions import context_of
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,7 @@ def exception_of(error, what):
         what: str, the service and operation.
     """
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        error = Refusal("this server's database is read-only")
-        error.ice_name = "SecurityViolation"
+        error = ReadOnly()
     elif isinstance(error, psycopg.errors.IntegrityError):
         # Clients look for this Java class to tell a name that is taken.
         error = Invalid(f"org.hibernate.exception.ConstraintViolationException: {error}")
@@ -113,6 +113,8 @@ def answer(blitz, service, name, operation, arguments, current):
     """
     what = f"{name}.{operation}"
     try:
+        if blitz.database.read_only:
+            check(name, operation)
         method = getattr(service, operation, None)
         if method is None:
             raise Unsupported(what)

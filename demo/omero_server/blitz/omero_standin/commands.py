@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Handle(omero.cmd.Handle):
-    """A request that is done."""
+    """A request that is done, or that never will be: then its response is None."""
 
     def __init__(self, session, name, request, response):
         """Take the request and its response."""
@@ -42,7 +42,7 @@ class Handle(omero.cmd.Handle):
         return self.request
 
     def getResponse(self, current=None):
-        """Return the response."""
+        """Return the response, null for one that is not done."""
         return self.response
 
     def getStatus(self, current=None):
@@ -67,10 +67,12 @@ def submit(call, request):
         request: omero.cmd.Request.
 
     Returns:
-        omero.cmd.HandlePrx of a request that is done.
+        omero.cmd.HandlePrx of a request that is done. One that writes never is where the database is read-only: the
+        real server refuses the transaction before the request has begun, fails at telling so, and clients wait until
+        they give up.
     """
     try:
-        response = _answer(call, request)
+        response = None if call.blitz.database.read_only and _writes(request) else _answer(call, request)
     except Refusal as refusal:
         log.info("%s refused: %s", type(request).__name__, refusal)
         response = _error(request, refusal.ice_name, refusal)
@@ -102,6 +104,15 @@ def _answer(call, request):
         case omero.cmd.DiskUsage2():
             return _usage(call, request)
     raise Unsupported(f"the request {request.ice_id()}")
+
+
+def _writes(request):
+    match request:
+        case omero.cmd.UpdateSessionTimeoutRequest():
+            return True
+        case omero.cmd.Delete2():
+            return not request.dryRun
+    return False
 
 
 def _current_sessions(call):

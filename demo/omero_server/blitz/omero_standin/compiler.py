@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from . import hql
 from .errors import ApiUsage, Unsupported
 from .permissions import readable
-from .schema import DETAILS, Field, all_fields, columns, entity
+from .schema import DETAILS, OF_SEVERAL_CLASSES, Field, all_fields, columns, entity, list_of
 
 _ID = Field("id", "id", "long")
 _VERSION = Field("version", "version", "int")
@@ -257,7 +257,7 @@ class _Compiler:
                 continue
             if name == "id" and last and not details:
                 return _Column(f"{alias}.id", _ID)
-            if name == "class" and last and self.entities[alias].table == "annotation":
+            if name == "class" and last and self.entities[alias].table in OF_SEVERAL_CLASSES:
                 return _Class(f"{alias}.discriminator")
             if name == "version" and last and self.entities[alias].versioned:
                 return _Column(f"{alias}.version", _VERSION)
@@ -268,7 +268,7 @@ class _Compiler:
                 raise Unsupported(f"{self.entities[alias].name}.{'details.' if details else ''}{name}")
             if last:
                 return _Column(f"{alias}.{quoted(attribute.column)}", attribute)
-            if attribute.kind == "length" and rest[position + 1 :] == ("value",):
+            if attribute.kind in ("length", "measure") and rest[position + 1 :] == ("value",):
                 return _Column(f"{alias}.{quoted(attribute.column)}", Field(name, attribute.column, "double"))
             if attribute.kind != "one":
                 raise Unsupported(".".join(path.names))
@@ -324,9 +324,9 @@ class _Compiler:
         raise Unsupported(f"{type(node).__name__} as an expression")
 
     def class_of(self, scope, node):
-        """Return the mark of an annotation's class."""
+        """Return the mark of a row's class."""
         found = self.resolve(scope, node)
-        if isinstance(found, _Row) and self.entities[found.alias].table == "annotation":
+        if isinstance(found, _Row) and self.entities[found.alias].table in OF_SEVERAL_CLASSES:
             return f"{found.alias}.discriminator"
         return found.sql
 
@@ -334,13 +334,15 @@ class _Compiler:
         """Return the place of an object in a list of another's: the order in which they were made."""
         found = self.resolve(scope, node.arguments[0])
         kept = self.entities[found.alias] if isinstance(found, _Row) else None
-        if kept is None or kept.name not in _LISTED:
-            raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}")
+        if kept is None or (kept.name not in _LISTED and list_of(kept) is None):
+            raise Unsupported(f"{node.name}() of something else than {' and '.join(_LISTED)}, and Shape")
         return self.place_of(found.alias)
 
     def place_of(self, alias):
         """Return the place of an object, by its alias, in the list that it belongs to."""
         kept = self.entities[alias]
+        if list_of(kept) is not None:
+            return f"{alias}.{quoted(list_of(kept)[1].place)}"
         owner = quoted(_LISTED[kept.name])
         others = f"select count(*) from {quoted(kept.table)} o"  # noqa: S608
         return f"({others} where o.{owner} = {alias}.{owner} and o.id < {alias}.id)"
@@ -457,6 +459,8 @@ class _Compiler:
                 kind = "permissions" if (item.alias or "").endswith("_details_permissions") else "entity"
                 outputs.append(Output(item.alias, kind, slot(found.alias)))
             else:
+                if self.kind(scope, node) in ("bytes", "measure"):
+                    raise Unsupported(f"to select {'.'.join(node.names)} itself")
                 outputs.append(Output(item.alias, self.kind(scope, node), len(selected)))
                 selected.append(self.sql(scope, node))
         fetches = []
@@ -484,8 +488,10 @@ class _Compiler:
         return compiled
 
     def collection_order(self, fetch, identifier):
-        """Return the sort key of a fetched collection: a user's default group is the first of their groups."""
+        """Return the sort key of a fetched collection: its place in a list, the default group first, else the id."""
         attribute = fetch.attribute
+        if attribute.kind == "many" and attribute.place:
+            return identifier.replace('"id"', quoted(attribute.place))
         if attribute.kind == "many" and (attribute.target, attribute.column) == (
             "GroupExperimenterMap",
             "child",

@@ -13,7 +13,7 @@ from psycopg import sql
 from . import images, original_files
 from .errors import Forbidden, Invalid, Unsupported
 from .permissions import may_edit
-from .schema import BY_DISCRIMINATOR, ENTITIES, OF_SEVERAL_CLASSES, entity
+from .schema import BY_DISCRIMINATOR, ENTITIES, OF_SEVERAL_CLASSES, all_fields, entity, java_class
 
 # Objects that go with the last one that refers to them, beside the children of links: table and column.
 _BEHIND = (
@@ -23,29 +23,20 @@ _BEHIND = (
     ("annotation", "file"),
     ("channel", "logicalchannel"),
     ("channel", "statsinfo"),
+    ("roi", "source"),
+    ("shape", "transform"),
 )
+# What stays when the object goes that it refers to, and refers to nothing then.
+_LETS_GO = (("roi", "source"), ("shape", "pixels"))
 _SHARED = {"TagAnnotation", "TermAnnotation"}
 _TABLES = {kept.table: kept for kept in ENTITIES.values() if kept.base is None and kept.owned}
-_PACKAGES = {
-    "containers": "Project Dataset ProjectDatasetLink DatasetImageLink",
-    "core": "Image Pixels PlaneInfo Channel LogicalChannel OriginalFile",
-    "display": "RenderingDef ChannelBinding Thumbnail",
-    "fs": "Fileset FilesetEntry FilesetJobLink",
-    "jobs": "UploadJob MetadataImportJob PixelDataJob ThumbnailGenerationJob ScriptJob ParseJob JobOriginalFileLink",
-    "roi": "Roi",
-    "screen": "Screen Plate PlateAcquisition Well WellSample ScreenPlateLink",
-    "stats": "StatsInfo",
-}
 
 
 def _foreign_keys():
     """Return (table, column, table that it refers to) of every foreign key between tables that are deleted from."""
     keys = []
     for table, kept in _TABLES.items():
-        fields = list(kept.fields.values())
-        if table == "annotation":
-            fields += [each for other in BY_DISCRIMINATOR.values() for each in other.fields.values()]
-        for each in fields:
+        for each in all_fields(kept).values():
             if each.kind == "one" and entity(each.target).owned:
                 keys.append((table, each.column, entity(each.target).table))
     return sorted(set(keys))
@@ -95,7 +86,8 @@ class Deletion:
         while before != self._count():
             before = self._count()
             for key in _KEYS:
-                self._take(key[0], self._referring(key))
+                if key[:2] not in _LETS_GO:
+                    self._take(key[0], self._referring(key))
             for key in self._behind:
                 self._take(key[2], self._unneeded(key))
 
@@ -153,11 +145,9 @@ class Deletion:
     def objects(self):
         """Return what was found: a dict from a Java class's name to a sorted list of ids."""
         named = defaultdict(list)
-        packages = {name: package for package, names in _PACKAGES.items() for name in names.split()}
         for table, identifiers in self.found.items():
             for identifier in sorted(identifiers):
-                name = self._name(table, identifier)
-                named[f"ome.model.{packages.get(name, 'annotations')}.{name}"].append(identifier)
+                named[java_class(self._name(table, identifier))].append(identifier)
         return dict(named)
 
     def run(self):
@@ -169,12 +159,25 @@ class Deletion:
         for table, _, target in _KEYS:
             if table != target:
                 sorter.add(target, table)
+        for key in _KEYS:
+            if key[:2] in _LETS_GO:
+                self._let_go(key)
         for table in sorter.static_order():
             if not self.found[table]:
                 continue
             if table == "annotation":
                 self._execute("delete from annotation_mapvalue where annotation_id = any(%s)", table)
             self._execute("delete from {} where id = any(%s)", table)
+
+    def _let_go(self, key):
+        """Let rows that stay refer to nothing where they refer to what goes; the caller must have the right."""
+        staying = set(self._referring(key)) - self.found[key[0]]
+        for identifier, owner, group in self._select(
+            "select id, owner_id, group_id from {} where id = any(%s)", key[:1], staying
+        ):
+            if not self.may(self.call.context_for_all(), owner, group):
+                raise Forbidden(f"Updating {_TABLES[key[0]].name}:{identifier} not allowed")
+        self._select("update {} set {} = null where id = any(%s) returning id", key[:2], staying)
 
     def _execute(self, text, table):
         statement = sql.SQL(text).format(sql.Identifier(table))

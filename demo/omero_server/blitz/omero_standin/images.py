@@ -11,6 +11,7 @@ from .errors import ApiUsage, Forbidden, Invalid
 from .new_image import first_settings, new_settings
 from .permissions import may_edit, may_read
 from .queries import enumeration
+from .read_only import ReadOnly
 from .settings import is_read_only
 from .store import Store
 
@@ -74,11 +75,12 @@ def write_plane(call, pixels_id, place, numbers):
     Raises:
         Invalid: there are no such pixels or planes, or the numbers are too few or too many.
         ApiUsage: the image was imported from a file.
-        Forbidden: the caller may not change it, or the server's repository is read-only.
+        Forbidden: the caller may not change it.
+        ReadOnly: the server's repository is read-only.
     """
     owner_id, group_id, path, _, kind, *sizes = _row(call, pixels_id)
     if is_read_only(call.blitz.settings, "repo"):
-        raise Forbidden("this server's repository is read-only")
+        raise ReadOnly
     if not may_edit(call.context_for_all(), owner_id, group_id):
         raise Forbidden(f"Updating Pixels:{pixels_id} not allowed")
     if path is not None:

@@ -26,6 +26,7 @@ from .model import from_rtype
 from .new_image import first_settings, new_pixels
 from .new_plate import new_plate
 from .queries import load
+from .read_only import ReadOnly
 from .schema import entity
 from .settings import is_read_only
 from .store import Store
@@ -118,12 +119,11 @@ def begin(call, given, settings):
         Upload.
 
     Raises:
-        Forbidden: the server only reads.
+        ReadOnly: the server only reads.
         ApiUsage: no files, two of one name, a name that is none, or no checksum algorithm of the server's.
     """
-    for what in ("repo", "db"):
-        if is_read_only(call.blitz.settings, what):
-            raise Forbidden(f"this server is read-only: nothing is imported ({what})")
+    if any(is_read_only(call.blitz.settings, what) for what in ("repo", "db")):
+        raise ReadOnly
     paths = [from_rtype(each.clientPath) for each in (given.copyUsedFiles() if given is not None else [])]
     names = [path.rpartition("/")[2] for path in paths]
     if not paths:

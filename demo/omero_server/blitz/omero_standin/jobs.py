@@ -43,7 +43,9 @@ def submit(call, given, status=SUBMITTED):
         "discriminator": kept.discriminator,
         "version": 0,
         "username": call.session.user_name,
-        "groupname": call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[0],
+        "groupname": call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[
+            0
+        ],
         "type": "User",
         "message": (from_rtype(given.message) or "")[:_LONGEST_MESSAGE],
         "description": from_rtype(given.description) if kept.name == "ScriptJob" else None,

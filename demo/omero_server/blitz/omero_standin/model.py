@@ -6,11 +6,23 @@ from decimal import Decimal
 import omero
 import omero.rtypes as rtypes
 from omero_model_PermissionsI import PermissionsI
+from psycopg import sql
 
 from .permissions import restrictions, to_string
-from .schema import BY_DISCRIMINATOR, DETAILS, OF_SEVERAL_CLASSES, all_fields, columns, entity
+from .schema import (
+    BY_DISCRIMINATOR,
+    DETAILS,
+    OF_SEVERAL_CLASSES,
+    all_fields,
+    columns,
+    entity,
+    java_class,
+    list_of,
+    subclasses,
+)
 
 _EPOCH = datetime(1970, 1, 1)
+_UNITS = {omero.model.LengthI.lookupSymbol(unit): unit for unit in omero.model.enums.UnitsLength._enumerators.values()}
 _FLAGS = ("canLink", "canEdit", "canDelete", "canAnnotate", "canChgrp", "canChown")
 
 
@@ -37,7 +49,7 @@ def to_rtype(value, kind=None):
     if value is None:
         return None
     if kind == "class":
-        return rtypes.rstring(f"ome.model.annotations.{BY_DISCRIMINATOR[value].name}")
+        return rtypes.rstring(java_class(BY_DISCRIMINATOR[value].name))
     if kind == "group permissions":
         return rtypes.rmap({"perm": rtypes.rstring(to_string(value))})
     if kind == "length":
@@ -68,6 +80,16 @@ def from_rtype(value):
     if isinstance(value, omero.RObject):
         return from_rtype(value.val.id) if value.val is not None else None
     return value.val
+
+
+def to_measure(value, symbol):
+    """Return a length in the unit of this symbol as omero.model.LengthI, None where there is none."""
+    return None if value is None else omero.model.LengthI(value, _UNITS[symbol])
+
+
+def from_measure(length):
+    """Return the value and the symbol of the unit of a length, both None where there is none."""
+    return (None, None) if length is None else (length.getValue(), omero.model.LengthI.lookupSymbol(length.getUnit()))
 
 
 def new_object(name, identifier, loaded):
@@ -102,7 +124,9 @@ class Assembler:
         self.compiled = compiled
         self.objects = {}
         self.maps = {}
-        self.annotations = {}
+        self.unknown = {}
+        self.places = {}
+        self.transforms = {}
         self.attached = set()
 
     def results(self, connection, rows):
@@ -151,10 +175,16 @@ class Assembler:
             value = values[attribute.column]
             if attribute.kind == "one":
                 self.refer(built, name, attribute, value)
+            elif attribute.kind == "measure":
+                setattr(built, f"_{name}", to_measure(*(values[column] for column in attribute.columns)))
+            elif attribute.kind == "bytes":
+                setattr(built, f"_{name}", value)
             else:
                 setattr(built, f"_{name}", to_rtype(value, attribute.kind))
         if kept.versioned:
             built._version = to_rtype(values["version"], "int")
+        if list_of(kept) is not None:
+            self.places[id(built)] = values[list_of(kept)[1].place]
         if kept.name == "MapAnnotation":
             self.maps[values["id"]] = built
             built._mapValue = []
@@ -171,9 +201,11 @@ class Assembler:
         """Set an attribute to an object that is not loaded."""
         if identifier is None:
             setattr(owner, f"_{name}", None)
-        elif attribute.target == "Annotation":
+        elif attribute.target == "AffineTransform":
+            self.transforms.setdefault(identifier, []).append(owner)
+        elif subclasses(entity(attribute.target)):
             # Which subclass it is the row of the link does not say.
-            self.annotations.setdefault(identifier, []).append((owner, name))
+            self.unknown.setdefault((entity(attribute.target).table, identifier), []).append((owner, name))
         else:
             setattr(owner, f"_{name}", new_object(attribute.target, identifier, False))
 
@@ -186,7 +218,13 @@ class Assembler:
             key = (id(owner), attribute.name, id(found))
             if found is not None and key not in self.attached:
                 self.attached.add(key)
-                getattr(owner, f"_{attribute.name}Seq").append(found)
+                held = getattr(owner, f"_{attribute.name}Seq")
+                if attribute.place is None:
+                    held.append(found)
+                else:  # as in the real server, a place whose object the query leaves out is empty
+                    place = self.places[id(found)]
+                    held += [None] * (place + 1 - len(held))
+                    held[place] = found
                 for name, back in all_fields(entity(attribute.target)).items():
                     if back.column == attribute.column:
                         setattr(found, f"_{name}", owner)
@@ -195,24 +233,30 @@ class Assembler:
             setattr(owner._details if in_details else owner, f"_{attribute.name}", found)
 
     def complete(self, connection):
-        """Load what needs queries of its own: the classes of annotations that are not loaded, the pairs of maps."""
-        pending = {
-            identifier: places
-            for identifier, places in self.annotations.items()
-            if any(getattr(owner, f"_{name}") is None for owner, name in places)
-        }
-        if pending:
-            found = connection.execute(
-                "select id, discriminator from annotation where id = any(%s)", (list(pending),)
-            ).fetchall()
-            for identifier, discriminator in found:
-                for owner, name in pending[identifier]:
+        """Load what needs queries of its own: the classes of objects that are not loaded, the pairs of maps."""
+        pending = {}
+        for (table, identifier), places in self.unknown.items():
+            if any(getattr(owner, f"_{name}") is None for owner, name in places):
+                pending.setdefault(table, {})[identifier] = places
+        for table, places in pending.items():
+            statement = sql.SQL("select id, discriminator from {} where id = any(%s)").format(sql.Identifier(table))
+            for identifier, discriminator in connection.execute(statement, (list(places),)).fetchall():
+                for owner, name in places[identifier]:
                     if getattr(owner, f"_{name}") is None:
-                        setattr(
-                            owner,
-                            f"_{name}",
-                            new_object(BY_DISCRIMINATOR[discriminator].name, identifier, False),
-                        )
+                        built = new_object(BY_DISCRIMINATOR[discriminator].name, identifier, False)
+                        setattr(owner, f"_{name}", built)
+        if self.transforms:
+            # They come with their shapes, whatever a query fetches.
+            kept = entity("AffineTransform")
+            names = columns(kept)
+            statement = sql.SQL("select {} from {} where id = any(%s)").format(
+                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
+            )
+            for row in connection.execute(statement, (list(self.transforms),)).fetchall():
+                values = dict(zip(names, row, strict=True))
+                built = self.build(kept, values)
+                for shape in self.transforms[values["id"]]:
+                    shape._transform = built
         if self.maps:
             pairs = connection.execute(
                 "select annotation_id, name, value from annotation_mapvalue where annotation_id = any(%s)"

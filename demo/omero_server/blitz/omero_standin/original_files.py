@@ -6,6 +6,7 @@ from . import images, scripts, takeover
 from .errors import Forbidden, Invalid
 from .imported import is_imported
 from .permissions import may_edit, may_read
+from .read_only import ReadOnly
 from .settings import is_read_only
 
 
@@ -40,11 +41,12 @@ def writable(call, file_id):
 
     Raises:
         Invalid: there is no such file.
-        Forbidden: it was imported, it is an official script, the caller may not change it, or the server's repository is read-only.
+        Forbidden: it was imported, it is an official script, or the caller may not change it.
+        ReadOnly: the server's repository is read-only.
     """
     owner_id, group_id, _, repo = _row(call, file_id)
     if is_read_only(call.blitz.settings, "repo"):
-        raise Forbidden("this server's repository is read-only")
+        raise ReadOnly
     elsewhere = repo is not None or is_imported(call, file_id)
     if elsewhere or not may_edit(call.context_for_all(), owner_id, group_id):
         raise Forbidden(f"Updating OriginalFile:{file_id} not allowed")

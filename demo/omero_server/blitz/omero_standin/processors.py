@@ -367,9 +367,7 @@ class ScriptProcess:
     def __init__(self, call, processor, process):
         """Begin with the script running."""
         self.session_uuid = call.session.uuid
-        self.identity = Ice.Identity(
-            name=str(uuid.uuid4()), category=omero.constants.categories.PROCESSCALLBACK
-        )
+        self.identity = Ice.Identity(name=str(uuid.uuid4()), category=omero.constants.categories.PROCESSCALLBACK)
         self.processor = processor
         self.process = process
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from .errors import Unsupported
 
-# A length is kept in nanometres.
-SCALARS = ("string", "long", "int", "double", "bool", "time", "length")
+# A length is kept in nanometres, a measure in its own unit, whose symbol is in a column beside it.
+SCALARS = ("string", "long", "int", "double", "bool", "time", "length", "measure", "bytes")
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,28 @@ class Field:
     target: str | None = None
     required: bool = False
 
+    @property
+    def columns(self):
+        """The columns that hold its value."""
+        return [self.column, f"{self.column}unit"] if self.kind == "measure" else [self.column]
+
 
 @dataclass(frozen=True)
 class Collection:
-    """The objects that refer to an entity: `column` is their foreign key."""
+    """The objects that refer to an entity.
+
+    Attributes:
+        name: str, in omero.model.
+        target: str, the entity of the objects.
+        column: str, their foreign key.
+        place: str or None, their column with the place in the list, from 0, where the database keeps one. Such a list
+            says itself what is in it: saved with its owner, and by nothing else.
+    """
 
     name: str
     target: str
     column: str
+    place: str | None = None
     kind: str = "many"
 
 
@@ -73,7 +87,7 @@ class Entity:
 
 
 # Tables that hold several classes; the column `discriminator` says which one a row is of.
-OF_SEVERAL_CLASSES = ("annotation", "job")
+OF_SEVERAL_CLASSES = ("annotation", "job", "shape")
 
 # Every owned object has these; HQL calls them details.owner and so on.
 DETAILS = {
@@ -86,7 +100,10 @@ DETAILS = {
 
 
 def _entity(name, text, table=None, collections=(), **more):
-    """Make an entity of `text`: a field a word, `name:kind`, `!` after a required one, `@column` where it differs."""
+    """Make an entity of `text`: a field a word, `name:kind`, `!` after a required one, `@column` where it differs.
+
+    Collections are `name:entity.column`, with `@column` for the one that keeps the place in a list.
+    """
     fields = {}
     for word in text.split():
         word, _, column = word.partition("@")
@@ -101,7 +118,8 @@ def _entity(name, text, table=None, collections=(), **more):
     for line in collections:
         collection, target = line.split(":")
         target, _, column = target.partition(".")
-        many[collection] = Collection(collection, target, column)
+        column, _, place = column.partition("@")
+        many[collection] = Collection(collection, target, column, place or None)
     return Entity(name, table or name.lower(), fields, many, **more)
 
 
@@ -123,6 +141,10 @@ _JOB = (
     " scheduledFor:time! started:time finished:time"
 )
 _ANNOTATION = "ns:string name:string description:string"
+_SHAPE = (
+    "theZ:int theT:int theC:int roi:Roi! locked:bool transform:AffineTransform fillColor:int fillRule:string"
+    " strokeColor:int strokeDashArray:string strokeWidth:measure fontFamily:string fontSize:measure fontStyle:string"
+)
 _PLAIN = [
     _annotated(
         "Experimenter",
@@ -224,7 +246,9 @@ _PLAIN = [
         " alpha:int! coefficient:double! family:Family! noiseReduction:bool! lookupTable:string",
     ),
     _entity("Thumbnail", "pixels:Pixels! mimeType:string! sizeX:int! sizeY:int! ref:string"),
-    _annotated("Roi", "name:string description:string image:Image"),
+    _annotated("Roi", "name:string description:string image:Image source:OriginalFile", ["shapes:Shape.roi@roi_index"]),
+    _annotated("Shape", _SHAPE),
+    _entity("AffineTransform", "a00:double! a10:double! a01:double! a11:double! a02:double! a12:double!"),
     _annotated(
         "Fileset",
         "templatePrefix:string!",
@@ -293,6 +317,21 @@ _ANNOTATIONS = {
     "FileAnnotation": ("file:OriginalFile", "/type/OriginalFile/"),
 }
 
+# Subclasses of Shape, in the same way.
+_BOX = "x:double y:double width:double height:double"
+_MARKERS = "markerStart:string markerEnd:string"
+_SHAPES = {
+    "Rectangle": (_BOX, "rect"),
+    "Ellipse": ("x:double y:double radiusX:double radiusY:double", "ellipse"),
+    "Point": ("x:double y:double", "point"),
+    "Label": ("x:double y:double", "text"),
+    "Line": (f"x1:double y1:double x2:double y2:double {_MARKERS}", "line"),
+    "Polyline": (f"points:string {_MARKERS}", "polyline"),
+    "Polygon": ("points:string", "polygon"),
+    "Path": ("d:string", "path"),
+    "Mask": (f"{_BOX} pixels:Pixels bytes:bytes", "mask"),
+}
+
 ENTITIES = {entity.name: entity for entity in _PLAIN}
 for _parent in [name for name, entity in ENTITIES.items() if "annotationLinks" in entity.collections]:
     ENTITIES[f"{_parent}AnnotationLink"] = _link(_parent, "Annotation")
@@ -306,6 +345,16 @@ for _name, (_text, _mark) in _ANNOTATIONS.items():
             *(["mapValue:NamedValue.annotation_id"] if _name == "MapAnnotation" else []),
         ],
         base="Annotation",
+        discriminator=_mark,
+    )
+
+for _name, (_text, _mark) in _SHAPES.items():
+    ENTITIES[_name] = _entity(
+        _name,
+        f"{_SHAPE} {_text} textValue:string",
+        table="shape",
+        collections=["annotationLinks:ShapeAnnotationLink.parent"],
+        base="Shape",
         discriminator=_mark,
     )
 
@@ -330,6 +379,24 @@ for _name, _text in _JOBS.items():
     )
 
 BY_DISCRIMINATOR = {entity.discriminator: entity for entity in ENTITIES.values() if entity.discriminator}
+# Java's packages; what is in none of them is in ome.model.annotations.
+_PACKAGES = {
+    "containers": "Project Dataset ProjectDatasetLink DatasetImageLink",
+    "core": "Image Pixels PlaneInfo Channel LogicalChannel OriginalFile",
+    "display": "RenderingDef ChannelBinding Thumbnail",
+    "fs": "Fileset FilesetEntry FilesetJobLink",
+    "jobs": "UploadJob MetadataImportJob PixelDataJob ThumbnailGenerationJob ScriptJob ParseJob JobOriginalFileLink",
+    "roi": f"Roi Shape AffineTransform {' '.join(_SHAPES)}",
+    "screen": "Screen Plate PlateAcquisition Well WellSample ScreenPlateLink",
+    "stats": "StatsInfo",
+}
+_PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names.split()}
+
+
+_SUBCLASSES = {name: [each for each in ENTITIES.values() if each.base == name] for name in ENTITIES}
+_LISTS = {
+    many.target: (owner, many) for owner in ENTITIES.values() for many in owner.collections.values() if many.place
+}
 
 
 def entity(name):
@@ -350,12 +417,31 @@ def entity(name):
         raise Unsupported(f"objects of type {name}") from None
 
 
+def java_class(name):
+    """Return the name of an entity's class in Java, as clients see it: ome.model.roi.Rectangle of Rectangle."""
+    return f"ome.model.{_PACKAGE_OF.get(name, 'annotations')}.{name}"
+
+
+def subclasses(kept):
+    """Return the entities whose rows are in the table of an entity, beside its own."""
+    return _SUBCLASSES[kept.name]
+
+
 def all_fields(kept):
     """Return the fields that a row of an entity has, its subclasses' included, details excluded."""
     fields = dict(kept.fields)
-    for name in {"Annotation": _ANNOTATIONS, "Job": _JOBS}.get(kept.name, ()):
-        fields.update(ENTITIES[name].fields)
+    for each in subclasses(kept):
+        fields.update(each.fields)
     return fields
+
+
+def list_of(kept):
+    """Return the list that says itself which objects of an entity are in it.
+
+    Returns:
+        (Entity, Collection), the list's owner and the list, or None where the entity has no such list.
+    """
+    return _LISTS.get(kept.base or kept.name)
 
 
 def columns(kept):
@@ -369,7 +455,9 @@ def columns(kept):
         names.append("version")
     if kept.table in OF_SEVERAL_CLASSES:
         names.append("discriminator")
-    names += [each.column for each in all_fields(kept).values()]
+    if list_of(kept) is not None:
+        names.append(list_of(kept)[1].place)
+    names += [column for each in all_fields(kept).values() for column in each.columns]
     if kept.owned:
         names += [each.column for each in DETAILS.values()]
     return names

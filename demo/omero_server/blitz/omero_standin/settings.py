@@ -1,5 +1,6 @@
 """Settings of the server: those in the release's jars, overridden by OMERO's own configuration."""
 
+import re
 import zipfile
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -7,6 +8,27 @@ from urllib.parse import parse_qsl
 VERSION = "omero.version"
 # Those of the Java driver's settings that mean the same to libpq.
 DRIVER_SETTINGS = ("sslcert", "sslkey", "sslmode", "sslrootcert")
+# The settings that the real server announces: those that every client may read, those for administrators, as are all
+# that it does not announce, and those for nobody.
+_FOR_ALL = """
+omero.version omero.upgrades.url omero.qa.feedback omero.router.insecure omero.security.password_required
+omero.cluster.read_only.runtime.db omero.cluster.read_only.runtime.repo omero.bioformats.version
+omero.bioformats.vcs_revision omero.bioformats.date omero.server.nodedescriptors omero.db.authority omero.db.uuid
+omero.mail.config omero.pixeldata.backoff omero.pixeldata.tile_width omero.pixeldata.tile_height
+omero.pixeldata.max_plane_width omero.pixeldata.max_plane_height omero.pixeldata.max_plane_float_override
+omero.pixeldata.max_tile_length omero.pixeldata.max_projection_bytes omero.client.scripts_to_ignore
+omero.client.ui.tree.orphans.enabled omero.client.ui.tree.orphans.name omero.client.ui.tree.orphans.description
+omero.client.ui.menu.dropdown.leaders.label omero.client.ui.menu.dropdown.leaders.enabled
+omero.client.ui.menu.dropdown.colleagues.label omero.client.ui.menu.dropdown.colleagues.enabled
+omero.client.ui.menu.dropdown.everyone.label omero.client.ui.menu.dropdown.everyone.enabled
+omero.client.viewer.roi_limit omero.client.viewer.initial_zoom_level omero.client.viewer.interpolate_pixels
+omero.client.web.host omero.client.download_as.max_size omero.client.ui.tree.type_order
+omero.client.browser.thumb_default_size omero.sessions.timeout omero.sessions.maximum
+omero.sessions.max_user_time_to_idle omero.sessions.max_user_time_to_live
+"""
+FOR_ALL = frozenset(_FOR_ALL.split())
+FOR_ADMINISTRATORS = frozenset({"omero.data.dir"})
+HIDDEN = frozenset({"omero.security.filter.bitand"})
 
 
 def parse_properties(text):
@@ -39,8 +61,8 @@ def read_defaults(home):
 
 
 def merged(defaults, configured):
-    """Return the defaults with what was configured over them; an empty value counts as set."""
-    return {**defaults, **configured}
+    """Return the defaults with what was configured over them; Ice drops an empty value, and the default stays."""
+    return {**defaults, **{name: value for name, value in configured.items() if value}}
 
 
 def is_true(settings, name):
@@ -79,14 +101,30 @@ def connection_settings(settings):
     return {"host": host, "port": int(port), "dbname": name, "user": user, "password": password, **driver}
 
 
-def visible(settings, pattern):
-    """Return the settings that clients may ask for and whose whole name the regular expression `pattern` matches.
+def may_read(name, is_admin):
+    """Tell whether a client may ask for a setting.
 
-    Passwords and the like stay with the server, as in the real one for users who are no administrators.
+    Args:
+        name: str.
+        is_admin: bool, whether the caller is an administrator.
     """
-    hidden = (".pass", ".password", "secret")
-    return {
-        name: value
-        for name, value in settings.items()
-        if pattern.fullmatch(name) and not any(part in name.lower() for part in hidden)
-    }
+    if name in FOR_ALL:
+        return True
+    # No client has a use for the password of Glacier2's certificate.
+    return is_admin and name not in HIDDEN and not name.startswith(("omero.db.", "omero.glacier2."))
+
+
+def matching(settings, pattern, is_admin):
+    """Return the settings that the server announces, that a client may read and whose names hold a pattern.
+
+    Args:
+        settings: dict of str to str.
+        pattern: str, a regular expression, to be found anywhere in the name.
+        is_admin: bool, whether the caller is an administrator.
+
+    Returns:
+        dict of str to str, an empty text where there is no value.
+    """
+    found = re.compile(pattern)
+    announced = sorted(FOR_ALL | FOR_ADMINISTRATORS)
+    return {name: settings.get(name, "") for name in announced if found.search(name) and may_read(name, is_admin)}

@@ -5,10 +5,10 @@ from psycopg import sql
 
 from .errors import ApiUsage, Forbidden, Invalid, MixedGroups, Outdated, ReadOnlyGroup, Unsupported
 from .imported import is_imported
-from .model import from_rtype
+from .model import from_measure, from_rtype
 from .permissions import ALL_GROUPS, is_private, may_annotate, may_edit, may_link, may_read
 from .queries import enumeration
-from .schema import DETAILS, entity
+from .schema import DETAILS, entity, java_class, list_of, subclasses
 
 _EVENT_TYPE_USER = 4
 _OF_IMPORTS = ("Fileset", "FilesetEntry", "FilesetJobLink", "JobOriginalFileLink")
@@ -30,6 +30,7 @@ class Store:
         self.context = call.context
         self.connection = call.connection
         self.saved = {}
+        self.places = {}
         self.alive = []  # what `saved` knows by its address, which is nobody else's as long as it is kept
         self.busy = set()
         self._event = None
@@ -88,13 +89,14 @@ class Store:
             return from_rtype(enumeration(self.call, kept.name, from_rtype(given._value)).id)
         if not kept.owned and kept.name != "ExternalInfo":
             raise Unsupported(f"to save {kept.name} through IUpdate; IAdmin does users and groups")
-        if kept.name in ("Annotation", "Job"):
+        if subclasses(kept):
             raise Invalid(f"a {kept.name} of no kind")
         if given._details is None:  # as the JSON API sends objects
             given._details = DetailsI()
         self.busy.add(id(given))
+        new = identifier is None
         values = self.values_of(kept, given)
-        if identifier is None:
+        if new:
             identifier = self.insert(kept, given, values)
         elif kept.owned:
             self.update(kept, given, identifier, values)
@@ -102,17 +104,76 @@ class Store:
         self.alive.append(given)
         if kept.name == "MapAnnotation":
             self.save_pairs(identifier, given._mapValue or [])
-        for name in kept.collections:
+        for name, collection in kept.collections.items():
+            if collection.place and getattr(given, f"_{name}Loaded"):
+                self.save_list(kept, identifier, collection, getattr(given, f"_{name}Seq"), new)
+                continue
             for child in getattr(given, f"_{name}Seq", None) or []:
                 if child is not None and id(child) not in self.busy:
                     self.save(child)
         self.busy.discard(id(given))
         return identifier
 
+    def save_list(self, kept, identifier, collection, given, new):
+        """Save the objects of a list with their places; what is stored and no longer in the list goes.
+
+        Args:
+            kept: schema.Entity, the list's owner.
+            identifier: int, the owner's id.
+            collection: schema.Collection with places.
+            given: list of omero.model objects; a place may be empty.
+            new: bool, whether the owner was stored just now.
+        """
+        target = entity(collection.target)
+        table, owner, place = map(sql.Identifier, (target.table, collection.column, collection.place))
+        stored = self.connection.execute(
+            sql.SQL("select {}, id from {} where {} = %s order by 1").format(place, table, owner), (identifier,)
+        ).fetchall()
+        wanted = [(at, from_rtype(each.id)) for at, each in enumerate(given) if each is not None]
+        here, there = {each for _, each in stored}, {each for _, each in wanted} - {None}
+        if there - here:
+            raise Unsupported(f"to take {target.name}:{min(there - here)} from another {kept.name}")
+        if not new and stored != wanted:
+            self.touch(kept, identifier)
+        gone = list(here - there)
+        links = entity(target.collections["annotationLinks"].target)
+        for emptied, column in ((links.table, "parent"), (target.table, "id")):
+            statement = sql.SQL("delete from {} where {} = any(%s)").format(*map(sql.Identifier, (emptied, column)))
+            self.connection.execute(statement, (gone,))
+        # A place belongs to one object at any time.
+        moved = [(at, each) for at, each in wanted if each is not None and (at, each) not in stored]
+        statement = sql.SQL("update {} set {} = %s where id = %s").format(table, place)
+        for at, each in [(-1 - at, each) for at, each in moved] + moved:
+            self.connection.execute(statement, (at, each))
+        for at, each in enumerate(given):
+            if each is not None:
+                self.places[id(each)] = (identifier, at)
+                self.save(each)
+
+    def touch(self, kept, identifier):
+        """Count an object as changed: the caller must have the right."""
+        table = sql.Identifier(kept.table)
+        row = self.connection.execute(
+            sql.SQL("select owner_id, group_id from {} where id = %s").format(table), (identifier,)
+        ).fetchone()
+        if not may_edit(self.context, *row):
+            raise Forbidden(f"Updating {kept.name}:{identifier} not allowed")
+        self.connection.execute(
+            sql.SQL("update {} set version = version + 1, update_id = %s where id = %s").format(table),
+            (self.event, identifier),
+        )
+
     def values_of(self, kept, given):
         """Return an object's columns and values, its references saved first."""
         values = {}
         for name, attribute in kept.fields.items():
+            if list_of(kept) is not None and attribute.column == list_of(kept)[1].column:
+                continue
+            if attribute.kind in ("measure", "bytes"):
+                value = getattr(given, f"_{name}")
+                value = from_measure(value) if attribute.kind == "measure" else (value or None,)
+                values.update(zip(attribute.columns, value, strict=True))
+                continue
             value = getattr(given, f"_{name}")
             is_reference = attribute.kind == "one" and value is not None
             value = self.save(value) if is_reference else from_rtype(value)
@@ -137,7 +198,7 @@ class Store:
     def check_references(self, kept, values, owner_id, group_id):
         """Raise unless the caller may let a new object of this owner and group refer to these others."""
         for attribute in kept.fields.values():
-            identifier = values[attribute.column]
+            identifier = values.get(attribute.column)
             if attribute.kind != "one" or identifier is None or not entity(attribute.target).owned:
                 continue
             target_owner, target_group = self.target_row(attribute, identifier)
@@ -150,13 +211,15 @@ class Store:
                 continue
             if is_private(self.context.group_permissions[group_id]) and target_owner != owner_id:
                 raise ReadOnlyGroup(f"Cannot link to {named}: it is another user's in a private group")
-            may = may_annotate if kept.is_annotation_link else may_link
+            annotates = kept.is_annotation_link or (kept.name, attribute.name) == ("Roi", "image")
+            may = may_annotate if annotates else may_link
             if not may(self.context, target_owner, target_group):
                 raise ReadOnlyGroup(f"Group is READ-ONLY. Cannot link to object: {named}")
 
     def insert(self, kept, given, values):
         """Insert a row and return its id."""
         self.check_imports(kept, None, values)
+        values = values | self.place_of(kept, given)
         columns = dict(values)
         if kept.owned:
             owner, group = self.owner_and_group(kept, given, values)
@@ -183,6 +246,18 @@ class Store:
             list(columns.values()),
         ).fetchone()[0]
 
+    def place_of(self, kept, given):
+        """Return the columns of a new object of a list, which its owner's being saved has given a place."""
+        if list_of(kept) is None:
+            return {}
+        owner, collection = list_of(kept)
+        if id(given) not in self.places:
+            raise Invalid(
+                "not-null property references a null or transient value: "
+                f"{java_class(kept.name)}._{collection.name}IndexBackref; save the {owner.name} that holds it"
+            )
+        return dict(zip((collection.column, collection.place), self.places[id(given)], strict=True))
+
     def owner_and_group(self, kept, given, values):
         """Return the owner and the group of a new object."""
         owner, group = self.context.user_id, self.context.group_id
@@ -205,11 +280,9 @@ class Store:
     def update(self, kept, given, identifier, values):
         """Update a row where it differs from what is stored."""
         names = [*values, "owner_id", "group_id", "external_id", "version"]
-        # A read-only database takes no lock; there the update itself is refused.
-        lock = sql.SQL("" if self.call.blitz.database.read_only else " for no key update")
         row = self.connection.execute(
-            sql.SQL("select {} from {} where id = %s{}").format(
-                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table), lock
+            sql.SQL("select {} from {} where id = %s for no key update").format(
+                sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(kept.table)
             ),
             (identifier,),
         ).fetchone()

@@ -8,6 +8,7 @@ from .config import Config
 from .container import Container
 from .pixels import PixelsService
 from .query import Query
+from .roi import Roi
 from .script import Script
 from .sessions import Sessions
 from .types import Types
@@ -19,6 +20,7 @@ SERVICES = {
     "IContainer": Container,
     "IPixels": PixelsService,
     "IQuery": Query,
+    "IRoi": Roi,
     "IScript": Script,
     "ISession": Sessions,
     "ITypes": Types,

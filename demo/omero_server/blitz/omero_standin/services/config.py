@@ -1,12 +1,11 @@
 """IConfig: versions and settings."""
 
-import re
 import time
 
 import omero.rtypes as rtypes
 
 from ..errors import Forbidden
-from ..settings import VERSION, visible
+from ..settings import VERSION, matching, may_read
 
 
 class Config:
@@ -17,26 +16,31 @@ class Config:
         return call.blitz.settings[VERSION]
 
     def getConfigValue(self, call, key):
-        """Return a setting that clients may see, or an empty string."""
-        return visible(call.blitz.settings, re.compile(re.escape(key))).get(key, "")
+        """Return a setting, an empty string where there is none."""
+        if not may_read(key, call.context.is_admin):
+            raise Forbidden(f"Cannot read configuration: {key}")
+        return self._known(call).get(key, "")
 
     def getConfigValues(self, call, pattern):
-        """Return the settings whose names match a regular expression."""
-        return visible(call.blitz.settings, re.compile(pattern))
+        """Return the settings that the server announces whose names match a regular expression."""
+        return matching(self._known(call), pattern, call.context.is_admin)
 
     def getConfigDefaults(self, call):
         """Return the release's settings, for administrators."""
         if not call.context.is_admin:
             raise Forbidden("the server's defaults are for administrators")
-        return visible(call.blitz.defaults, re.compile(".*"))
+        return call.blitz.defaults
 
     def getClientConfigValues(self, call):
         """Return the settings meant for clients."""
-        return visible(call.blitz.settings, re.compile(r"omero\.client\..*"))
+        return self.getConfigValues(call, r"^omero\.client\.")
 
     def getClientConfigDefaults(self, call):
         """Return the release's settings meant for clients."""
-        return visible(call.blitz.defaults, re.compile(r"omero\.client\..*"))
+        return {name: value for name, value in call.blitz.defaults.items() if name.startswith("omero.client")}
+
+    def _known(self, call):
+        return {**call.blitz.settings, "omero.db.uuid": self.getDatabaseUuid(call)}
 
     def getDatabaseUuid(self, call):
         """Return the id of this database."""

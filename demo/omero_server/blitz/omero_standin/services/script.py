@@ -108,9 +108,7 @@ class Script:
             if not other.context.is_admin:
                 raise Forbidden("No permission to upload script")
             if scripts.find(other.connection, path) is not None:
-                raise ApiUsage(
-                    f"Path already exists: {path}\nUse editScript to modify existing official scripts."
-                )
+                raise ApiUsage(f"Path already exists: {path}\nUse editScript to modify existing official scripts.")
             file = scripts.path_in(call.blitz.repositories["scripts"].folder, path)
             self._write_official(file, text)
             former = scripts.find(other.connection, path, None)
