@@ -1,6 +1,7 @@
 """Make releases from the stand-in's, of other versions, some of them broken on purpose."""
 
 import hashlib
+import io
 import json
 import sys
 import zipfile
@@ -31,10 +32,7 @@ def rewrite(source, folder, version, change):
     with zipfile.ZipFile(source) as archive:
         entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
         contents = {path: archive.read(entry) for path, entry in entries.items()}
-    properties = contents["etc/omero.properties"]
-    contents["etc/omero.properties"] = properties.replace(b"=5.6.18-demo", f"={version}-demo".encode())
-    if contents["etc/omero.properties"] == properties:
-        sys.exit("the stand-in has another version")
+    edit_jar(contents, "omero-server", "=5.6.18-demo", f"={version}-demo")
     change(contents)
     target = folder / f"{name}.zip"
     with zipfile.ZipFile(target, "w") as archive:
@@ -46,23 +44,54 @@ def rewrite(source, folder, version, change):
     return {"zip": str(target), "sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
 
 
+def edit_jar(contents, name, old, new):
+    """Replace a text in the properties of a jar.
+
+    Args:
+        contents: dict from paths within the release to bytes; changed.
+        name: str, such as omero-model.
+        old: str.
+        new: str.
+    """
+    path, inside = f"lib/server/{name}.jar", f"{name}.properties"
+    with zipfile.ZipFile(io.BytesIO(contents[path])) as jar:
+        text = jar.read(inside).decode()
+    if old not in text:
+        sys.exit(f"the stand-in's {path} has no {old}")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as jar:
+        jar.writestr(zipfile.ZipInfo(inside, (2026, 1, 1, 0, 0, 0)), text.replace(old, new))
+    contents[path] = file.getvalue()
+
+
 def nothing(contents):
     """Leave the release as it is."""
 
 
 def broken(contents):
-    """Let the server end as soon as it is started."""
-    contents["tools/bin/blitz"] = b"#!/bin/sh\necho 'broken on purpose' >&2\nexit 1\n"
+    """Let Blitz end as soon as it is started, as a Java does that is not the release's."""
+    program = contents["tools/bin/java"].decode()
+    line = 'case ["ome.services.blitz.Entry", *rest]:\n'
+    if line not in program:
+        sys.exit("the stand-in starts Blitz otherwise")
+    wrong = f"{line}            sys.exit('Error: broken on purpose')\n"
+    contents["tools/bin/java"] = program.replace(line, wrong).encode()
+
+
+def without_certificate(contents):
+    """Let Blitz leave out the driver's settings, as releases did that were older than the role takes."""
+    path = "lib/standin/omero_standin/settings.py"
+    text = contents[path].decode()
+    if "**driver}" not in text:
+        sys.exit("the stand-in makes its settings otherwise")
+    contents[path] = text.replace("**driver}", '"sslmode": "require"}').encode()
 
 
 def schema(more=""):
     """Return a change to a release of the next schema, whose upgrade has a further statement (str)."""
 
     def change(contents):
-        properties = contents["etc/omero.properties"]
-        contents["etc/omero.properties"] = properties.replace(
-            b"omero.db.version=OMERO5.4", b"omero.db.version=OMERO5.5"
-        )
+        edit_jar(contents, "omero-model", "omero.db.version=OMERO5.4", "omero.db.version=OMERO5.5")
         for path in [path for path in contents if path.startswith(SCHEMA)]:
             contents[path.replace("OMERO5.4__0", "OMERO5.5__0")] = contents.pop(path)
         contents["sql/psql/OMERO5.5__0/OMERO5.4__0.sql"] = UPGRADE.format(more=more).encode()
@@ -77,6 +106,7 @@ def main(source, folder):
     variants = {
         "newer": ("5.6.19", nothing),
         "broken": ("5.6.20", broken),
+        "without_certificate": ("5.6.21", without_certificate),
         "failing_upgrade": ("5.7.0", schema("select 1 / 0;")),
         "upgrade": ("5.7.1", schema("create table of_the_next_schema (id bigint primary key);")),
     }
