@@ -75,6 +75,8 @@ def run_script(path, image):
         results = process.getResults(0)
     finally:
         process.close(False)
+    # What the script printed is a file of its own, which outlives the image.
+    made.extend(("OriginalFile", results[each].val.id.val) for each in ("stdout", "stderr") if each in results)
     message = results["Message"].val if "Message" in results else "it says nothing"
     return "exported" if "File_Annotation" in results else message
 made = []
