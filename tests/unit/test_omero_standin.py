@@ -69,7 +69,7 @@ def test_zip_has_the_shape_of_a_release(release):
     wanted = """etc/omero.properties etc/templates/grid/default.xml etc/templates/grid/templates.xml
         etc/templates/master.cfg etc/templates/internal.cfg etc/templates/ice.config
         sql/psql/OMERO5.4__0/schema.sql sql/psql/OMERO5.4__0/views.sql sql/psql/OMERO5.4__0/psql-header.sql
-        sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java tools/bin/icegridnode tools/bin/blitz
+        sql/psql/OMERO5.4__0/psql-footer.sql tools/bin/java tools/bin/icegridnode
         lib/standin/omero_standin/server.py"""
     assert {f"{TOP}/{name}" for name in wanted.split()} <= modes.keys()
     executable = {name for name, mode in modes.items() if mode & stat.S_IXUSR}

@@ -52,7 +52,7 @@ def nothing(contents):
 
 def broken(contents):
     """Let the server end as soon as it is started."""
-    contents["tools/bin/blitz"] = b"#!/bin/sh\necho 'broken on purpose' >&2\nexit 1\n"
+    contents["lib/standin/omero_standin/server.py"] = b"raise SystemExit('broken on purpose')\n"
 
 
 def schema(more=""):
