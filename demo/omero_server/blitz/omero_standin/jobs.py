@@ -43,7 +43,9 @@ def submit(call, given, status=SUBMITTED):
         "discriminator": kept.discriminator,
         "version": 0,
         "username": call.session.user_name,
-        "groupname": call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[0],
+        "groupname": call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[
+            0
+        ],
         "type": "User",
         "message": (from_rtype(given.message) or "")[:_LONGEST_MESSAGE],
         "description": from_rtype(given.description) if kept.name == "ScriptJob" else None,
@@ -119,7 +121,7 @@ def change(call, identifier, status, message):
         column = "started" if status == RUNNING else "finished"
         call.connection.execute(
             "update job set status = (select id from jobstatus where value = %s), version = version + 1,"
-            f" {column} = clock_timestamp() at time zone 'utc' where id = %s",  # noqa: S608 (one of two words)
+            f" {column} = clock_timestamp() at time zone 'utc' where id = %s",
             (status, identifier),
         )
     return former

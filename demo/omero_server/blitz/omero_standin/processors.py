@@ -10,9 +10,9 @@ import omero
 import omero.rtypes as rtypes
 
 from . import jobs, scripts
-from .calls import DONE, apart, work_of
-from .errors import ApiUsage, Invalid, NoProcessor, Refusal
-from .model import from_rtype, new_object
+from .calls import DONE, apart
+from .errors import ApiUsage, Invalid, NoProcessor
+from .model import new_object
 from .original_files import readable
 from .permissions import ALL_GROUPS
 from .queries import load
@@ -367,9 +367,7 @@ class ScriptProcess:
     def __init__(self, call, processor, process):
         """Begin with the script running."""
         self.session_uuid = call.session.uuid
-        self.identity = Ice.Identity(
-            name=str(uuid.uuid4()), category=omero.constants.categories.PROCESSCALLBACK
-        )
+        self.identity = Ice.Identity(name=str(uuid.uuid4()), category=omero.constants.categories.PROCESSCALLBACK)
         self.processor = processor
         self.process = process
 

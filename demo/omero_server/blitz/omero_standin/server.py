@@ -292,7 +292,9 @@ def _take_over(blitz, name, over):
             break
         except NoRepository as error:
             # Scripts are of no use to a server that only reads.
-            log.log(logging.INFO if name == "scripts" else logging.ERROR, "Failed during repository takeover: %s", error)
+            log.log(
+                logging.INFO if name == "scripts" else logging.ERROR, "Failed during repository takeover: %s", error
+            )
         except Exception:
             log.exception("Failed during repository takeover")
         over.wait(_SECONDS_BETWEEN_TAKEOVERS)

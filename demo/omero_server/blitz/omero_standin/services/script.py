@@ -5,13 +5,13 @@ import logging
 import omero
 import omero.rtypes as rtypes
 
-from .. import jobs, original_files, processors, scripts
+from .. import original_files, processors, scripts
 from ..calls import DONE, apart, make_servant, work_of
 from ..checksums import checksum_of
 from ..errors import ApiUsage, Forbidden, Invalid, NoProcessor, Refusal, Unreadable
 from ..model import from_rtype
 from ..permissions import may_edit, may_read
-from ..queries import enumeration, load
+from ..queries import load
 from ..schema import entity
 from ..sessions import root_session
 from ..settings import is_read_only
@@ -108,9 +108,7 @@ class Script:
             if not other.context.is_admin:
                 raise Forbidden("No permission to upload script")
             if scripts.find(other.connection, path) is not None:
-                raise ApiUsage(
-                    f"Path already exists: {path}\nUse editScript to modify existing official scripts."
-                )
+                raise ApiUsage(f"Path already exists: {path}\nUse editScript to modify existing official scripts.")
             file = scripts.path_in(call.blitz.repositories["scripts"].folder, path)
             self._write_official(file, text)
             former = scripts.find(other.connection, path, None)
