@@ -40,7 +40,8 @@ def writable(call, file_id):
 
     Raises:
         Invalid: there is no such file.
-        Forbidden: it was imported, it is an official script, the caller may not change it, or the server's repository is read-only.
+        Forbidden: it was imported, it is an official script, the caller may not change it, or the server's repository
+            is read-only.
     """
     owner_id, group_id, _, repo = _row(call, file_id)
     if is_read_only(call.blitz.settings, "repo"):

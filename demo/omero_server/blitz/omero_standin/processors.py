@@ -259,7 +259,7 @@ class InteractiveProcessor(Stateful):
             if self.process is None:
                 return None
             # Else the router lets no client of the session reach it.
-            for control in call.session.controls:
+            for control in list(call.session.controls):
                 try:
                     control.identities().add([self.process.ice_getIdentity()])
                 except Ice.LocalException as error:

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ from .passwords import password_matches
 from .permissions import ALL_GROUPS, ROOT_USER, SYSTEM_GROUP, USER_GROUP, Context, check_group
 
 log = logging.getLogger(__name__)
+# How many of a session's clients may reach the processes of its scripts: those that came last.
+_CONTROLS = 50
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Session:
     references: int = 0
     detached: bool = False
     handles: dict = field(default_factory=dict)
-    controls: list = field(default_factory=list)
+    controls: deque = field(default_factory=lambda: deque(maxlen=_CONTROLS))
     inputs: dict = field(default_factory=dict)
     outputs: dict = field(default_factory=dict)
     endings: dict = field(default_factory=dict)

@@ -24,7 +24,7 @@ _SECONDS = 5
 
 
 class Script:
-    """Official scripts are administrators' to change and everybody's to run; users' run where a processor takes them."""
+    """Official scripts administrators change and everybody runs; those of users run where a processor takes them."""
 
     def getScripts(self, call):
         """Return the official scripts."""
@@ -40,8 +40,7 @@ class Script:
     def getUserScripts(self, call, accepted):
         """Return the scripts of users that processors for the users or groups given would take, else the group's."""
         wanted = _parties(accepted) or [("group_id", call.session.group_id)]
-        found = load(call, entity("OriginalFile"), self._of_users(call, wanted), context=call.context)
-        return found
+        return load(call, entity("OriginalFile"), self._of_users(call, wanted), context=call.context)
 
     def _of_users(self, call, wanted):
         rows = call.connection.execute(

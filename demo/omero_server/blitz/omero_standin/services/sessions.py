@@ -55,7 +55,7 @@ class Sessions:
         return allowed_session(call, identifier).references
 
     def closeSession(self, call, given):
-        """Take one client from a session; return how many are left, -2 where it ends with this one, -1 if it has ended."""
+        """Take one client from a session; return how many are left, -2 where it ends so, -1 where it has ended."""
         if call.blitz.sessions.find(given.uuid.val) is None:
             return -1
         return call.blitz.sessions.release(allowed_session(call, given.uuid.val).uuid, close=True) or -2
