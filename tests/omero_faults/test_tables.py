@@ -12,10 +12,8 @@ SECONDS = 120
 COLUMNS = """
 resources = connection.c.sf.sharedResources()
 def columns(images, scores, names):
-    grid = omero.grid
-    return [
-        grid.LongColumn("Image", "", images), grid.DoubleColumn("Score", "", scores), grid.StringColumn("Name", "", 16, names)
-    ]
+    long, double, string = omero.grid.LongColumn, omero.grid.DoubleColumn, omero.grid.StringColumn
+    return [long("Image", "", images), double("Score", "", scores), string("Name", "", 16, names)]
 def opened(file):
     return resources.openTable(omero.model.OriginalFileI(file, False))
 """

@@ -1,5 +1,6 @@
 """The stand-in OMERO.server's repositories, scripts and processes, as far as they go without Ice."""
 
+import contextlib
 import hashlib
 import importlib.util
 import subprocess
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
 GRID = ROOT / "release" / "etc" / "templates" / "grid"
 sys.path.insert(0, str(ROOT / "blitz"))
 
-from omero_standin import schema, scripts, takeover  # noqa: E402
+from omero_standin import pyramids, schema, scripts, takeover  # noqa: E402
 
 DATABASE = "0b5a9d2f-6a01-4b5a-8a9e-5a1f0e5b7c11"
 
@@ -213,6 +214,43 @@ def test_jobs_are_of_their_kind():
     assert "description" in schema.columns(schema.entity("Job"))
     assert "description" not in schema.columns(schema.entity("UploadJob"))
     assert schema.entity("ome.model.jobs.ScriptJob").discriminator == "ScriptJob"
+
+
+# Pyramids
+
+
+@pytest.mark.parametrize(
+    ("identifier", "wanted"),
+    [
+        (1, "1_pyramid"),
+        (999, "999_pyramid"),
+        (1000, "Dir-001/1000_pyramid"),
+        (1234567, "Dir-001/Dir-234/1234567_pyramid"),
+    ],
+)
+def test_place_of_a_pyramid(identifier, wanted):
+    """A pyramid lies where the real server has it."""
+    assert pyramids.path_of({"omero.data.dir": "/data/"}, identifier) == Path("/data/Pixels") / wanted
+
+
+def test_pyramids_are_made_once(tmp_path):
+    """What waits for a pyramid gets one, which says what it is, and is left alone afterwards."""
+
+    class Database:
+        @contextlib.contextmanager
+        def transaction(self):
+            yield Connection(pixels=[(3,), (1000,)])
+
+    settings = {"omero.data.dir": str(tmp_path)} | {
+        f"omero.pixeldata.max_plane_{side}": "3192" for side in ("width", "height")
+    }
+    pyramids.make(Database(), settings)
+    made = sorted(path for path in (tmp_path / "Pixels").rglob("*") if path.is_file())
+    assert [path.name for path in made] == ["3_pyramid", "1000_pyramid"]
+    assert all("stands in" in path.read_text() for path in made)
+    made[0].write_text("as it was")
+    pyramids.make(Database(), settings)
+    assert made[0].read_text() == "as it was"
 
 
 # Processes
