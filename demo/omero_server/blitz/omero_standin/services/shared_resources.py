@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # The order in which the real server lists them, and what clients reach each by.
 _ORDER = (("scripts", "ScriptRepository"), ("managed", "ManagedRepository"), ("legacy", "LegacyRepository"))
 _TABLES = "::omero::grid::Tables"
+# So long, in milliseconds, a session waits for its table to be closed.
+_CLOSING = 30_000
 
 
 class SharedResources:
@@ -136,7 +138,7 @@ class Table(Stateful):
     def end(self):
         """Close the table, which may be closed."""
         with contextlib.suppress(Ice.ObjectNotExistException):
-            self.table.close()
+            self.table.ice_invocationTimeout(_CLOSING).close()
 
     def close(self, call):
         """Close the table and forget it."""
