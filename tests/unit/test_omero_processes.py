@@ -298,8 +298,10 @@ def test_ice_can_be_replaced():
 
 
 @pytest.fixture
-def java():
+def java(monkeypatch):
     """The program in the place of java, as a module."""
+    # Else its bytecode would lie in the release.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     path = str(ROOT / "release" / "tools" / "bin" / "java")
     loader = SourceFileLoader("standin_java", path)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("standin_java", loader))
