@@ -24,9 +24,9 @@ def begin():
     settings = omero.grid.ImportSettings(userSpecifiedAnnotationList=[])
     settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
     settings.checksumAlgorithm.value = omero.rtypes.rstring("SHA1-160")
-    repository.importFileset(fileset, settings)
+    return lambda: repository.importFileset(fileset, settings)
 before = filesets()
-result = {"refused": refused(begin), "made": filesets() - before}
+result = {"refused": refused(begin()), "made": filesets() - before}
 """
 # What would be deleted is nowhere, and an answer would say so.
 DELETE = """

@@ -36,8 +36,9 @@ result = {
 """
 # A client of its own: it goes through the steps of an import with what it is told.
 BEGIN_IMPORT = """
-repository = connection.c.sf.sharedResources().repositories().proxies[0]
-repository = omero.grid.ManagedRepositoryPrx.checkedCast(repository)
+# Among the others; those that the server does not have are null.
+proxies = filter(None, connection.c.sf.sharedResources().repositories().proxies)
+repository = next(filter(None, map(omero.grid.ManagedRepositoryPrx.checkedCast, proxies)))
 text = omero.rtypes.rstring
 def begin(name, target=None, algorithm="SHA1-160"):
     entry = omero.model.FilesetEntryI()

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from psycopg import sql
 
-from . import images, original_files
+from . import images, original_files, pyramids
 from .errors import Forbidden, Invalid, Unsupported
 from .permissions import may_edit
 from .schema import BY_DISCRIMINATOR, ENTITIES, OF_SEVERAL_CLASSES, all_fields, entity, java_class
@@ -154,6 +154,7 @@ class Deletion:
         """Delete it, what refers to others first; the files go when the transaction has ended."""
         files = [original_files.readable(self.call, identifier) for identifier in self.found["originalfile"]]
         files += [images.sent(self.call, identifier) for identifier in self.found["pixels"]]
+        files += [pyramids.path_of(self.call.blitz.settings, identifier) for identifier in self.found["pixels"]]
         self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files])
         sorter = graphlib.TopologicalSorter({table: [] for table in _TABLES})
         for table, _, target in _KEYS:

@@ -1,5 +1,7 @@
 """Jobs that run scripts, or ask them what they take: rows of ScriptJob and ParseJob, and what becomes of them."""
 
+from psycopg import sql
+
 from .errors import ApiUsage, Forbidden, Invalid, Unsupported
 from .model import from_rtype
 from .permissions import ALL_GROUPS, may_edit, may_read
@@ -39,13 +41,12 @@ def submit(call, given, status=SUBMITTED):
     context = call.context
     group = context.session_group_id if context.group_id == ALL_GROUPS else context.group_id
     event = Store(call).event
+    name = call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[0]
     row = {
         "discriminator": kept.discriminator,
         "version": 0,
         "username": call.session.user_name,
-        "groupname": call.connection.execute("select name from experimentergroup where id = %s", (group,)).fetchone()[
-            0
-        ],
+        "groupname": name,
         "type": "User",
         "message": (from_rtype(given.message) or "")[:_LONGEST_MESSAGE],
         "description": from_rtype(given.description) if kept.name == "ScriptJob" else None,
@@ -118,12 +119,12 @@ def change(call, identifier, status, message):
         if status not in (RUNNING, *_ENDED):
             raise Invalid(f"Currently unsupported: {status}")
         former = from_rtype(found.status._value)
-        column = "started" if status == RUNNING else "finished"
-        call.connection.execute(
+        column = sql.Identifier("started" if status == RUNNING else "finished")
+        statement = sql.SQL(
             "update job set status = (select id from jobstatus where value = %s), version = version + 1,"
-            f" {column} = clock_timestamp() at time zone 'utc' where id = %s",  # noqa: S608 (one of two words)
-            (status, identifier),
+            " {} = clock_timestamp() at time zone 'utc' where id = %s"
         )
+        call.connection.execute(statement.format(column), (status, identifier))
     return former
 
 

@@ -10,9 +10,9 @@ import omero
 import omero.rtypes as rtypes
 
 from . import jobs, scripts
-from .calls import DONE, apart, work_of
-from .errors import ApiUsage, Invalid, NoProcessor, Refusal
-from .model import from_rtype, new_object
+from .calls import DONE, apart
+from .errors import ApiUsage, Invalid, NoProcessor
+from .model import new_object
 from .original_files import readable
 from .permissions import ALL_GROUPS
 from .queries import load
@@ -259,7 +259,7 @@ class InteractiveProcessor(Stateful):
             if self.process is None:
                 return None
             # Else the router lets no client of the session reach it.
-            for control in call.session.controls:
+            for control in list(call.session.controls):
                 try:
                     control.identities().add([self.process.ice_getIdentity()])
                 except Ice.LocalException as error:

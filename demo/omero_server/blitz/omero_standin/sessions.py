@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ from .passwords import password_matches
 from .permissions import ALL_GROUPS, ROOT_USER, SYSTEM_GROUP, USER_GROUP, Context, check_group
 
 log = logging.getLogger(__name__)
+# How many of a session's clients may reach the processes of its scripts: those that came last.
+_CONTROLS = 50
 
 
 @dataclass
@@ -21,7 +24,7 @@ class Session:
 
     `references` counts its clients; with the last it ends unless it is `detached`. `handles` are its requests and
     services, `controls` what the router lets its clients reach. A script's has `inputs` and `outputs`, by name.
-    `endings` are functions without arguments, by name, that are run when it has ended.
+    `endings` are functions without arguments, by name, that are run when it ends.
     """
 
     id: int
@@ -40,7 +43,7 @@ class Session:
     references: int = 0
     detached: bool = False
     handles: dict = field(default_factory=dict)
-    controls: list = field(default_factory=list)
+    controls: deque = field(default_factory=lambda: deque(maxlen=_CONTROLS))
     inputs: dict = field(default_factory=dict)
     outputs: dict = field(default_factory=dict)
     endings: dict = field(default_factory=dict)
@@ -213,7 +216,17 @@ class SessionTable:
         return left
 
     def close(self, identifier):
-        """End a session, whoever still uses it."""
+        """End a session, whoever still uses it: first what belongs to it, which may still need it."""
+        with self.lock:
+            session = self.sessions.get(identifier)
+            endings = {} if session is None else session.endings
+            if session is not None:
+                session.endings = {}
+        for name, ending in endings.items():
+            try:
+                ending()
+            except Exception:
+                log.exception("cannot end %s", name)
         with self.lock:
             session = self.sessions.pop(identifier, None)
         if session is None:
@@ -222,8 +235,6 @@ class SessionTable:
             with self.database.transaction() as connection:
                 connection.execute("update session set closed = now() at time zone 'utc' where id = %s", (session.id,))
         log.info("session %s of %s closed", session.id, session.user_name)
-        if session.endings:
-            threading.Thread(target=_end, args=(session,), daemon=True).start()
 
     def close_idle(self):
         """End every session that was idle, or lived, for too long."""
@@ -246,14 +257,6 @@ class SessionTable:
 def root_session():
     """Return a Session in which the server itself works; nobody can join it, and its events are those of the schema."""
     return Session(0, str(uuid.uuid4()), ROOT_USER, "root", USER_GROUP, 0, 0)
-
-
-def _end(session):
-    for name, ending in list(session.endings.items()):
-        try:
-            ending()
-        except Exception:
-            log.exception("cannot end %s of session %s", name, session.id)
 
 
 def context_of(connection, session, group=None):

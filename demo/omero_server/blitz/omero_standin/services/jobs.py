@@ -1,7 +1,5 @@
 """JobHandle: the job of a script, and what becomes of it."""
 
-import omero.rtypes as rtypes
-
 from .. import jobs
 from ..calls import DONE
 from ..model import from_rtype

@@ -5,13 +5,13 @@ import logging
 import omero
 import omero.rtypes as rtypes
 
-from .. import jobs, original_files, processors, scripts
+from .. import original_files, processors, scripts
 from ..calls import DONE, apart, make_servant, work_of
 from ..checksums import checksum_of
 from ..errors import ApiUsage, Forbidden, Invalid, NoProcessor, Refusal, Unreadable
 from ..model import from_rtype
 from ..permissions import may_edit, may_read
-from ..queries import enumeration, load
+from ..queries import load
 from ..schema import entity
 from ..sessions import root_session
 from ..settings import is_read_only
@@ -24,7 +24,7 @@ _SECONDS = 5
 
 
 class Script:
-    """Official scripts are administrators' to change and everybody's to run; users' run where a processor takes them."""
+    """Official scripts administrators change and everybody runs; those of users run where a processor takes them."""
 
     def getScripts(self, call):
         """Return the official scripts."""
@@ -40,8 +40,7 @@ class Script:
     def getUserScripts(self, call, accepted):
         """Return the scripts of users that processors for the users or groups given would take, else the group's."""
         wanted = _parties(accepted) or [("group_id", call.session.group_id)]
-        found = load(call, entity("OriginalFile"), self._of_users(call, wanted), context=call.context)
-        return found
+        return load(call, entity("OriginalFile"), self._of_users(call, wanted), context=call.context)
 
     def _of_users(self, call, wanted):
         rows = call.connection.execute(

@@ -55,8 +55,10 @@ class Sessions:
         return allowed_session(call, identifier).references
 
     def closeSession(self, call, given):
-        """Take one client from a session, which ends with the last; return how many are left."""
-        return call.blitz.sessions.release(allowed_session(call, given.uuid.val).uuid, close=True)
+        """Take one client from a session; return how many are left, -2 where it ends so, -1 where it has ended."""
+        if call.blitz.sessions.find(given.uuid.val) is None:
+            return -1
+        return call.blitz.sessions.release(allowed_session(call, given.uuid.val).uuid, close=True) or -2
 
     def getMyOpenSessions(self, call):
         """Return the caller's sessions."""

@@ -1,5 +1,8 @@
 """SharedResources: the repositories, OMERO.tables and the processors, which are other processes of the server."""
 
+import contextlib
+import logging
+
 import Ice
 import omero
 import omero.rtypes as rtypes
@@ -16,9 +19,12 @@ from ..store import Store
 from ..takeover import MIMETYPE
 from .repositories import description
 
+log = logging.getLogger(__name__)
 # The order in which the real server lists them, and what clients reach each by.
 _ORDER = (("scripts", "ScriptRepository"), ("managed", "ManagedRepository"), ("legacy", "LegacyRepository"))
 _TABLES = "::omero::grid::Tables"
+# So long, in milliseconds, a session waits for its table to be closed.
+_CLOSING = 30_000
 
 
 class SharedResources:
@@ -78,8 +84,9 @@ class SharedResources:
                 return create(call, Table(tables.getTable(file, factory, {"omero.group": "-1"})))
             except Ice.Exception as error:
                 refusals.append(f"{type(error).__name__}: {getattr(error, 'message', error)}")
-        # The real one says no more than this; its log has the rest.
-        raise NoTables("null table as argument", refusals)
+        log.warning("no OMERO.tables opens OriginalFile:%d: %s", from_rtype(file.id), "; ".join(refusals))
+        # The real server says no more than this.
+        raise Refusal("null table as argument")
 
     def acquireProcessor(self, call, job, seconds):
         """Find a processor for a job of a script and return what runs it there."""
@@ -94,15 +101,6 @@ class SharedResources:
         """Let a processor be asked no longer."""
         call.blitz.grid.unsubscribe(omero.constants.topics.PROCESSORACCEPTS, proxy)
         return DONE
-
-
-class NoTables(Refusal):
-    """No OMERO.tables opened the table: `refusals` is what each said."""
-
-    def __init__(self, message, refusals):
-        """Say it to the client, and to the log why."""
-        super().__init__(message)
-        self.add_note("; ".join(refusals) or "no OMERO.tables is registered")
 
 
 class Table(Stateful):
@@ -139,10 +137,8 @@ class Table(Stateful):
 
     def end(self):
         """Close the table, which may be closed."""
-        try:
-            omero.grid.TablePrx.uncheckedCast(self.table).close()
-        except Ice.ObjectNotExistException:
-            pass
+        with contextlib.suppress(Ice.ObjectNotExistException):
+            self.table.ice_invocationTimeout(_CLOSING).close()
 
     def close(self, call):
         """Close the table and forget it."""
