@@ -168,7 +168,7 @@ class Deletion:
         files = [images.repository(self.call.blitz.settings) / row[0] for row in rows if row[0]]
         files += [images.sent(self.call, identifier) for identifier in self.found["pixels"]]
         files += [original_files.path_of(self.call, identifier) for identifier in self.found["originalfile"]]
-        self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files])
+        self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files if not each.is_dir()])
         sorter = graphlib.TopologicalSorter({table: [] for table in _TABLES})
         for table, _, target in _KEYS:
             if table != target:

@@ -100,6 +100,18 @@ def format_of(path):
     return found
 
 
+def is_image(path):
+    """Tell whether a file (Path) may be an image; one of a byte, with a name of no format, cannot.
+
+    Raises:
+        Unsupported: the stand-in does not know whether it is one.
+        OSError: there is no such file.
+    """
+    if path.stat().st_size <= 1 and path.suffix.lower() not in _FORMATS and not path.name.lower().endswith(COMPANION):
+        return False
+    return bool(format_of(path))
+
+
 def contents(path):
     """Return the Contents of an image file; one without OME-XML has one image without a name.
 
