@@ -168,7 +168,7 @@ def find(paths):
     for path in paths:
         try:
             if ome_xml.is_image(path):
-                found.append((path.absolute(), ome_xml.contents(path.absolute()).files))
+                found.append((path.absolute(), ome_xml.contents(path.absolute(), with_plates=False).files))
         except (OSError, ValueError) as error:
             errors += 1
             complain(path, error)
@@ -322,16 +322,12 @@ class Importer:
         return found
 
     def imported_before(self, path):
-        """Tell whether a dataset that is the target has an image of a file of this path, or anything else has."""
-        parameters = omero.sys.ParametersI()
-        parameters.addString("path", path)
-        text = "select i.id from Image i join i.fileset f join f.usedFiles e"
-        if isinstance(self.target, omero.model.Dataset):
-            text += " join i.datasetLinks l where l.parent.id = :dataset and e.clientPath = :path"
-            parameters.addLong("dataset", self.target.id.val)
-        else:
-            text += " where e.clientPath = :path"
-        return bool(self.query.projection(text, parameters))
+        """Tell whether a file of this path (str) was sent before, whatever became of it, and wherever that is linked.
+
+        So does the real one: a file that failed is left out too, until its set of files is deleted.
+        """
+        parameters = omero.sys.ParametersI().addString("path", path)
+        return bool(self.query.projection("select e.id from FilesetEntry e where e.clientPath = :path", parameters))
 
     def fileset(self, files):
         """Return the Fileset of files (list of Path) as the server is told of it."""

@@ -112,11 +112,12 @@ def is_image(path):
     return bool(format_of(path))
 
 
-def contents(path):
+def contents(path, with_plates=True):
     """Return the Contents of an image file; one without OME-XML has one image without a name.
 
     Args:
         path: Path.
+        with_plates: bool, whether to look at its plates; importers leave that to the server.
 
     Raises:
         ValueError: its OME-XML is not well-formed, or contradicts itself.
@@ -153,7 +154,7 @@ def contents(path):
     return Contents(
         [each.get("Name") or None for each in images],
         [path, *_others(root, path)],
-        [_plate(each, numbers, path.name) for each in root.findall("{*}Plate")],
+        [_plate(each, numbers, path.name) for each in root.findall("{*}Plate")] if with_plates else [],
     )
 
 
