@@ -21,7 +21,11 @@ options:
 
 RETURN = r"""
 images: {description: How many images there are., type: int, returned: success}
-made: {description: "How many of them have rendering settings now, and had none.", type: int, returned: success}
+made:
+  description: Ids of those that have rendering settings now, and had none.
+  type: list
+  elements: int
+  returned: success
 waiting:
   description: Those that wait for a pyramid still, with their ids and names.
   type: list
@@ -96,7 +100,7 @@ class Thumbnails:
         end = self.clock.monotonic() + wanted["timeout"]
         images, without = self.find(wanted)
         if check_mode:
-            return {"changed": bool(without), "images": images, "made": 0, "waiting": names(without), "refused": []}
+            return {"changed": bool(without), "images": images, "made": [], "waiting": names(without), "refused": []}
         left, refused = dict(without), {}
         for group in {group for *_, group in without.values()}:
             of_group = [pixels for pixels, (*_, other) in without.items() if other == group]
@@ -113,9 +117,9 @@ class Thumbnails:
             if not left or self.clock.monotonic() + pause > end:
                 break
             self.clock.sleep(pause)
-        made = len(without) - len(left) - len(refused)
+        made = sorted(without[each][0] for each in without.keys() - left.keys() - refused.keys())
         return {
-            "changed": made > 0,
+            "changed": bool(made),
             "images": images,
             "made": made,
             "waiting": names(left),

@@ -171,12 +171,12 @@ def find(paths):
                 found.append((path.absolute(), ome_xml.contents(path.absolute(), with_plates=False).files))
         except (OSError, ValueError) as error:
             errors += 1
-            complain(path, error)
+            complain("FILE_EXCEPTION", f"{path}\n{type(error).__name__}: {error}")
     return found, errors
 
 
 def complain(what, error):
-    """Print an error (Exception or str) of a path."""
+    """Print an error (Exception or str), and what it is about (Path or str)."""
     print(f"ERROR {what}: {error}", file=sys.stderr)
 
 
