@@ -10,7 +10,7 @@ from functools import cached_property
 
 from psycopg import sql
 
-from . import images, original_files
+from . import images, original_files, pyramids
 from .errors import Forbidden, Invalid, Unsupported
 from .permissions import may_edit
 from .schema import BY_DISCRIMINATOR, ENTITIES, OF_SEVERAL_CLASSES, entity
@@ -167,6 +167,7 @@ class Deletion:
         )
         files = [images.repository(self.call.blitz.settings) / row[0] for row in rows if row[0]]
         files += [images.sent(self.call, identifier) for identifier in self.found["pixels"]]
+        files += [pyramids.path_of(self.call.blitz.settings, identifier) for identifier in self.found["pixels"]]
         files += [original_files.path_of(self.call, identifier) for identifier in self.found["originalfile"]]
         self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files if not each.is_dir()])
         sorter = graphlib.TopologicalSorter({table: [] for table in _TABLES})
