@@ -68,6 +68,7 @@ by_place = {well.getWellPos(): well for well in wells}
 first = by_place["A1"].getImage(1)
 result = {
     "screens": [parent.getName() for parent in plate.listParents()],
+    "screen": next(iter(plate.listParents())).getId(),
     "grid": plate.getGridSize(),
     "fields": list(plate.getNumberOfFields()),
     "description": plate.getDescription(),
@@ -172,7 +173,9 @@ def test_plate(host, script, omero_import, plate, fs):
     path = plate()
     seen = omero_import("Screen:name:Plates", path)
     assert seen.returncode == 0, seen.stderr
-    assert script("public", PLATE) == {
+    found = script("public", PLATE)
+    screen = found.pop("screen")
+    assert found == {
         "screens": ["Plates"],
         "grid": {"rows": 2, "columns": 3},
         "fields": [0, 1],
@@ -198,7 +201,7 @@ def test_plate(host, script, omero_import, plate, fs):
     log = len("\n".join(fs(f"logfile Fileset:{identity} -")).encode()) + 1
     assert int(fs(f"usage Fileset:{identity} --size-only")[0]) == host.file(path).size + log
     assert "plate.ome.tif [well 4 field 1]" in fs("images --style=plain --limit=1")[0]
-    refused = omero_import("Screen:name:Plates", path, "public")
-    assert refused.returncode != 0, refused.stdout
+    refused = omero_import(f"Screen:id:{screen}", path, "public")
+    assert refused.returncode == 2, refused.stdout
     assert "Cannot link to target" in refused.stderr, refused.stderr
     assert script("curator", REMOVE_SCREENS) == {"Screen": [], "Plate": [], "Well": 0, "Image": []}

@@ -10,6 +10,7 @@ As there, an exit code says little: it is 0 where a file cannot be read, and whe
 import argparse
 import dataclasses
 import os
+import socket
 import stat
 import sys
 import time
@@ -17,7 +18,6 @@ import traceback
 import uuid
 from pathlib import Path
 
-import Ice
 import omero
 import omero.all
 import omero.clients
@@ -45,6 +45,8 @@ Import any number of files into an OMERO instance.
 """
 # Seconds between two looks at an import that the server does, at first and at most.
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2
+# Seconds for a connection without TLS.
+_CONNECT_TIMEOUT = 1
 
 
 class FailedImportError(Exception):
@@ -93,7 +95,7 @@ def main(arguments):
     client = omero.client(options.server, options.port)
     try:
         client.joinSession(options.key)
-        fall_back(client)
+        fall_back(options.server, options.port)
         candidates, errors = find(options.paths)
         if not candidates:
             print("No imports due to errors!" if errors else f"No imports found\n{_USAGE}", file=sys.stderr)
@@ -138,16 +140,19 @@ def import_all(importer, candidates, errors):
     return _FAILED if failed else 0
 
 
-def fall_back(client):
-    """Try to go on without TLS, as the real one does first; a server that has TLS alone refuses, and nothing is lost.
+def fall_back(server, port):
+    """Look whether the server takes connections without TLS, which the real importer tries first.
+
+    One that has TLS alone refuses, and nothing is lost. This one goes on with TLS either way.
 
     Args:
-        client: omero.client with a session.
+        server: str.
+        port: int, of TLS; the other one is beside it.
     """
     print("Insecure connection requested, falling back", file=sys.stderr)
     try:
-        client.createClient(False).closeSession()
-    except (Ice.Exception, omero.ClientError):
+        socket.create_connection((server, port - 1), _CONNECT_TIMEOUT).close()
+    except OSError:
         print(f"Cannot fallback. Using secure connection\n{traceback.format_exc()}", file=sys.stderr)
 
 
