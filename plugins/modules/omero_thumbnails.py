@@ -59,10 +59,13 @@ WITH_SETTINGS = (
 )
 ALL_GROUPS = {"omero.group": "-1"}
 PAGE = 1000
-# Thumbnails that are asked for in one call, and how large they are, in pixels.
-AT_ONCE, SIZE = 50, 96
+# Thumbnails that are asked for in one call.
+AT_ONCE = 50
+# Pixels of their longest side.
+SIZE = 96
 # Seconds between two rounds, whatever the server says.
-LEAST_PAUSE, LONGEST_PAUSE = 1, 30
+LEAST_PAUSE = 1
+LONGEST_PAUSE = 30
 
 
 def main():
