@@ -27,6 +27,7 @@ IMPORTER = (
     f"{LIBRARY}/omero_standin/__init__.py",
     f"{LIBRARY}/omero_standin/checksums.py",
     f"{LIBRARY}/omero_standin/errors.py",
+    f"{LIBRARY}/omero_standin/file_paths.py",
     f"{LIBRARY}/omero_standin/importer.py",
     f"{LIBRARY}/omero_standin/ome_xml.py",
     "tools/bin/java",

@@ -36,15 +36,18 @@ result = {
 """
 # A client of its own: it goes through the steps of an import with what it is told.
 BEGIN_IMPORT = """
-# Among the others; those that the server does not have are null.
-proxies = filter(None, connection.c.sf.sharedResources().repositories().proxies)
-repository = next(filter(None, map(omero.grid.ManagedRepositoryPrx.checkedCast, proxies)))
+proxies = connection.c.sf.sharedResources().repositories().proxies
+# Other repositories, and places without one, may come first.
+found = [omero.grid.ManagedRepositoryPrx.checkedCast(each) for each in proxies if each]
+repository = next(each for each in found if each)
 text = omero.rtypes.rstring
-def begin(name, target=None, algorithm="SHA1-160"):
+def begin(name, target=None, algorithm="SHA1-160", jobs=(omero.model.UploadJobI,)):
     entry = omero.model.FilesetEntryI()
     entry.clientPath = text(name)
     fileset = omero.model.FilesetI()
     fileset.addFilesetEntry(entry)
+    for job in jobs:
+        fileset.linkJob(job())
     settings = omero.grid.ImportSettings(userSpecifiedTarget=target, userSpecifiedAnnotationList=[])
     settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
     settings.checksumAlgorithm.value = text(algorithm)
@@ -76,10 +79,20 @@ result["images"] = len(list(connection.getObjects("Image", opts={"dataset": give
 store = process.getUploader(0)
 response = outcome(process.verifyUpload([hash_here]))
 result["right"] = type(response).__name__
-result["late"] = refused(lambda: store.write(b"late", 0, 4))
-result["bad"] = {
-    name: refused(lambda: begin(name)) for name in ("..", "a/", "a/..", "a\\nb.tif")
-}
+file = store.getFileId().val
+end = len(data)
+result["late"] = refused(lambda: store.write(b"late", end, 4))
+store.close()
+result["changed"] = repository.verifyChecksums([file]) == [file]
+def began(name, **more):
+    process = begin(name, **more)
+    file = connection.getQueryService().get("OriginalFile", process.getUploader(0).getFileId().val)
+    result.setdefault("places", []).append(file.path.val + file.name.val)
+    process.close()
+result["odd"] = {name: refused(lambda: began(name)) for name in ("..", "a/", "a/..", "a\\nb.tif", "../../../x/y")}
+result["folder"] = refused(lambda: begin("..").getUploader(0).write(b"x", 0, 1))
+upload, other = omero.model.UploadJobI, omero.model.MetadataImportJobI
+result["jobs"] = [refused(lambda: begin("x.tif", jobs=each)) for each in ((), (upload, other), (other,))]
 def save(entry):
     connection.getUpdateService().saveObject(entry)
 query = "select e from FilesetEntry e join fetch e.originalFile f where f.hash = :hash order by e.id desc"
@@ -92,7 +105,7 @@ forged.fileset, forged.clientPath = omero.model.FilesetI(entry.fileset.id.val, F
 forged.originalFile = omero.model.OriginalFileI()
 forged.originalFile.name, forged.originalFile.path = text("passwd"), text("../../../etc/")
 result["forged"] = [refused(lambda: save(each)) for each in (moved, forged)]
-result["algorithm"] = refused(lambda: begin("a.tif", algorithm="MD5-128"))
+result["algorithms"] = [refused(lambda: begin("a.tif", algorithm=each)) for each in ("MD5-128", "none")]
 """
 VISITOR = """
 process = begin("sent.ome.tif", omero.model.DatasetI(given["dataset"], False))
@@ -235,21 +248,31 @@ def test_upload(sent, put_at_client, omero, script, omero_client, tmp_path):
         assert words in seen.stdout, seen.stdout
 
 
-def test_checksums(sent, put_at_client, script):
-    """A file that arrives other than it was sent is refused, and once complete it is not changed any longer."""
+def test_checksums(sent, put_at_client, script, variables):
+    """A file that arrives other than it was sent is refused; odd names are taken, and lead nowhere."""
     data = image_file()
     given = sent | {"path": put_at_client("sent.ome.tif", data)}
     here = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    assert script("curator", BEGIN_IMPORT + WRONG_CHECKSUM, given) == {
+    found = script("curator", BEGIN_IMPORT + WRONG_CHECKSUM, given)
+    # None leads out of the folder of the user's imports.
+    places = found.pop("places")
+    assert len(places) == 5
+    assert all(each.startswith(f"{variables['omero_curator_user']}_") for each in places), places
+    assert not any(".." in each.split("/") or not each.isprintable() for each in places), places
+    assert found == {
         "here": here,
         "wrong": {"0": here},
         "too few": "ApiUsageException",
         "images": 0,
         "right": "ImportResponse",
-        "late": "SecurityViolation",
-        "bad": dict.fromkeys(("..", "a/", "a/..", "a\nb.tif"), "ApiUsageException"),
+        # As at the real server: who has the file open may still write into it, and others see that it has changed.
+        "late": None,
+        "changed": True,
+        "odd": dict.fromkeys(("..", "a/", "a/..", "a\nb.tif", "../../../x/y")),
+        "folder": "ResourceError",
+        "jobs": ["ValidationException"] * 3,
         "forged": ["SecurityViolation", "SecurityViolation"],
-        "algorithm": "ApiUsageException",
+        "algorithms": [None, "ApiUsageException"],
     }
     seen = script("public", BEGIN_IMPORT + VISITOR, given)
     assert seen["response"] == "ERR", "a visitor put an image into a curator's dataset"

@@ -1,5 +1,7 @@
 """The study that was imported, as the public sees it through the proxy."""
 
+import base64
+import io
 import json
 import shlex
 import urllib.parse
@@ -61,6 +63,33 @@ connection.close()
 print(json.dumps(found))
 """
 AT_ONCE = 50
+# Runs on the asking host: asks for many pages, some at a time, over connections that stay open.
+FETCH_ALL = """
+import base64, concurrent.futures, http.client, json, ssl, sys, threading, time
+ask = json.load(sys.stdin)
+context = ssl.create_default_context(cadata=ask["trust"])
+own = threading.local()
+def once(path):
+    if not hasattr(own, "connection"):
+        own.connection = http.client.HTTPSConnection(ask["address"], 443, timeout=60, context=context)
+    own.connection.request("GET", path)
+    answer = own.connection.getresponse()
+    return answer.status, answer.headers.get_content_type(), base64.b64encode(answer.read()).decode()
+def fetch(path):
+    for left in reversed(range(60)):
+        try:
+            seen = once(path)
+            if seen[0] != 429 or not left:
+                return seen
+            time.sleep(1)  # more than the proxy lets an address send
+        except (OSError, http.client.HTTPException) as error:
+            own.__dict__.clear()  # the proxy may have closed it in between
+            if left < 58:
+                return 0, str(error), ""
+with concurrent.futures.ThreadPoolExecutor(ask["threads"]) as pool:
+    json.dump(list(pool.map(fetch, ask["paths"])), sys.stdout)
+"""
+THREADS, PAGES_AT_ONCE = 4, 100
 
 
 @pytest.fixture
@@ -171,6 +200,14 @@ def plates(variables, screens, listed):
 
 
 @pytest.fixture
+def plates_there(study, variables, listed):
+    """Return every plate in the study's screens as the public sees it, also those that the study does not name."""
+    wanted = {each["name"] for each in study["screens"]}
+    seen = [each for each in listed("/api/v0/m/screens/") if each["Name"] in wanted] if wanted else []
+    return [plate for screen in seen for plate in listed(f"/api/v0/m/screens/{screen['@id']}/plates/")]
+
+
+@pytest.fixture
 def wells(plates, listed):
     """Return (screen, plate and well as the study has them, well as the public sees it) for each."""
     found = []
@@ -237,6 +274,60 @@ def test_images(images, annotations):
         for each in wanted["annotations"]:
             shown = pairs[seen["@id"]].get(each["namespace"])
             assert shown == [each["pairs"]], f"{wanted['name']}: {shown}"
+
+
+def test_thumbnails(request, variables, host, outsiders, reach, listed, datasets, plates_there):
+    """The public sees a thumbnail of every image of the study."""
+    if not variables["study_import_images"]:
+        pytest.skip("the study's images are not imported (study_import_images)")
+    names = {
+        each["@id"]: each["Name"]
+        for _, identity in datasets
+        for each in listed(f"/api/v0/m/datasets/{identity}/images/")
+    }
+    for plate in plates_there:
+        for well in listed(f"/api/v0/m/plates/{plate['@id']}/wells/"):
+            for sample in well.get("WellSamples", []):
+                if "Image" in sample:
+                    names[sample["Image"]["@id"]] = sample["Image"]["Name"]
+    assert names, "the study has no image"
+    promise = f"the public sees a thumbnail of each of the study's {len(names)} images"
+    request.node.user_properties.append(("promise", promise))
+    visitor = reach(outsiders("proxy", "web")[0])
+    ask = {
+        "address": variables["site_public_name"],
+        "trust": host.file("/etc/nginx/tls/site.pem").content_string,
+        "threads": THREADS,
+    }
+    missing, identities = [], list(names)
+    for start in range(0, len(identities), PAGES_AT_ONCE):
+        some = identities[start : start + PAGES_AT_ONCE]
+        paths = [f"/webgateway/render_thumbnail/{identity}/" for identity in some]
+        run = run_with_input(visitor, f"python3 -c {shlex.quote(FETCH_ALL)}", json.dumps(ask | {"paths": paths}))
+        assert run.returncode == 0, run.stderr
+        for identity, seen in zip(some, json.loads(run.stdout), strict=True):
+            problem = wrong_with_jpeg(*seen)
+            if problem:
+                missing.append(f"{names[identity]} (image {identity}: {problem})")
+    assert not missing, f"no thumbnail of {len(missing)} of {len(names)} images: {', '.join(missing)}"
+
+
+def wrong_with_jpeg(status, kind, body):
+    """Say what is wrong with an answer that should be a picture; an empty str where nothing is.
+
+    Args:
+        status: int, of HTTP; 0 where there was no answer.
+        kind: str, the type of what came, or why nothing did.
+        body: str, what came, in base64.
+    """
+    if (status, kind) != (200, "image/jpeg"):
+        return f"{status} {kind}"
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(body))) as picture:
+            picture.load()
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def test_find_by_value(images, variables, ask, reach):

@@ -141,7 +141,11 @@ def test_importer_needs_nothing_of_the_server(tmp_path):
 
 @pytest.mark.parametrize(
     ("algorithm", "wanted"),
-    [("SHA1-160", "a9993e364706816aba3e25717850c26c9cd0d89d"), ("File-Size-64", "0000000000000003")],
+    [
+        ("SHA1-160", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        ("MD5-128", "900150983cd24fb0d6963f7d28e17f72"),
+        ("File-Size-64", "0000000000000003"),
+    ],
 )
 def test_checksums(tmp_path, algorithm, wanted):
     """Those of bytes that come one after the other and of a file are the same, and as OMERO writes them."""

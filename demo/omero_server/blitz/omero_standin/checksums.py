@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 # The one that is taken where a client takes any first.
-ALGORITHMS = ("SHA1-160", "File-Size-64")
+ALGORITHMS = ("SHA1-160", "MD5-128", "File-Size-64")
+_DIGESTS = {"SHA1-160": "sha1", "MD5-128": "md5"}
 
 
 class Checksum:
@@ -16,7 +17,8 @@ class Checksum:
 
     def __init__(self, algorithm):
         """Begin without bytes."""
-        self.digest = hashlib.sha1(usedforsecurity=False) if algorithm == "SHA1-160" else None
+        name = _DIGESTS.get(algorithm)
+        self.digest = hashlib.new(name, usedforsecurity=False) if name else None
         self.size = 0
 
     def add(self, data):
@@ -43,4 +45,4 @@ def checksum_of(path, algorithm):
     if algorithm == "File-Size-64":
         return f"{Path(path).stat().st_size:016x}"
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha1").hexdigest()
+        return hashlib.file_digest(file, _DIGESTS[algorithm]).hexdigest()

@@ -474,7 +474,7 @@ class _Compiler:
         grouped = [self.sql(scope, node) for node in query.group_by]
         order = [self.sort_key(scope, key.expression) + (" desc" if key.descending else "") for key in query.order_by]
         if slots and not query.distinct and not grouped:
-            order = order or [selected[slots[0].start]]
+            order = order or [_unasked_order(slots[0].entity, selected[slots[0].start])]
             order += [self.collection_order(fetch, selected[slots[fetch.slot].start]) for fetch in fetches]
         text = f"select {'distinct ' if query.distinct else ''}{', '.join(selected)}{_from(scope)}"
         if grouped:
@@ -492,6 +492,8 @@ class _Compiler:
         attribute = fetch.attribute
         if attribute.kind == "many" and attribute.place:
             return identifier.replace('"id"', quoted(attribute.place))
+        if attribute.target == "Well":
+            return _unasked_order(entity("Well"), identifier)
         if attribute.kind == "many" and (attribute.target, attribute.column) == (
             "GroupExperimenterMap",
             "child",
@@ -509,6 +511,14 @@ class _Compiler:
             else:
                 alias, details = self.step(scope, alias, name, details), False
         return alias
+
+
+def _unasked_order(kept, identifier):
+    """Return the sort key of objects for which nobody asks for an order: that of their ids, but for wells.
+
+    Those come in no order of rows from the real server, and in the one that is least like it from this.
+    """
+    return f"{identifier} desc" if kept.name == "Well" else identifier
 
 
 def _from(scope):

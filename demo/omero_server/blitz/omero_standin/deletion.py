@@ -155,7 +155,7 @@ class Deletion:
         files = [original_files.readable(self.call, identifier) for identifier in self.found["originalfile"]]
         files += [images.sent(self.call, identifier) for identifier in self.found["pixels"]]
         files += [pyramids.path_of(self.call.blitz.settings, identifier) for identifier in self.found["pixels"]]
-        self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files])
+        self.call.afterwards.append(lambda: [each.unlink(missing_ok=True) for each in files if not each.is_dir()])
         sorter = graphlib.TopologicalSorter({table: [] for table in _TABLES})
         for table, _, target in _KEYS:
             if table != target:

@@ -64,6 +64,29 @@ class WrongChecksum(Refusal):
         self.more = {"failingChecksums": checksums}
 
 
+class MissingPyramid(Refusal):
+    """An image of large planes has no pyramid yet; the client shall ask again.
+
+    Args:
+        pixels_id: int.
+        path: Path, where the pyramid will be.
+        back_off: int, milliseconds after which to ask.
+    """
+
+    ice_name = "MissingPyramidException"
+
+    def __init__(self, pixels_id, path, back_off):
+        """Name the file as the real server does."""
+        super().__init__(f"Missing pyramid:{path}")
+        self.more = {"backOff": back_off, "pixelsID": pixels_id}
+
+
+class Unready(Refusal):
+    """What was asked for is not there, and the caller cannot have it made."""
+
+    ice_name = "ResourceError"
+
+
 class Unreadable(Refusal):
     """A file is known, and its bytes cannot be read."""
 

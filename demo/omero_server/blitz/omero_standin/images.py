@@ -6,10 +6,10 @@ from pathlib import Path
 
 import omero
 
-from . import pixels, rendering
-from .errors import ApiUsage, Forbidden, Invalid
+from . import pixels, pyramids, rendering
+from .errors import ApiUsage, Forbidden, Invalid, MissingPyramid
 from .new_image import first_settings, new_settings
-from .permissions import may_edit, may_read
+from .permissions import may_edit, may_read, to_string
 from .queries import enumeration
 from .read_only import ReadOnly
 from .settings import is_read_only
@@ -22,8 +22,10 @@ _BINDINGS = (
 
 _SIZES = ("sizeX", "sizeY", "sizeZ", "sizeC", "sizeT")
 
-# Pixels of a side from which on an image has several resolutions, and of the least of them.
-_LARGE, _SMALLEST = 3000, 1024
+# Pixels of the longest side of a pyramid's least resolution.
+_SMALLEST = 1024
+# Groups whose members see each other's images and make no rendering settings of them.
+_READ_ONLY = "rwr---"
 
 
 @dataclasses.dataclass
@@ -61,6 +63,48 @@ def stack_of(call, pixels_id):
     if path is None:
         return pixels.stored(sent(call, pixels_id), dict(zip(_SIZES, sizes, strict=True)), kind)
     return pixels.read(repository(call.blitz.settings) / path, series)
+
+
+def needs_pyramid(call, stack):
+    """Tell whether an image (pixels.Stack) is shown from a pyramid alone: its file has no resolutions of its own."""
+    return stack.resolutions == 1 and requires_pyramid(call, stack)
+
+
+def requires_pyramid(call, stack):
+    """Tell whether the planes of an image (pixels.Stack) are large ones."""
+    sizes = stack.sizes()
+    return pyramids.required(call.blitz.settings, sizes["sizeX"], sizes["sizeY"], stack.type)
+
+
+def shown(call, pixels_id):
+    """Return the numbers of an image, a pixels.Stack, where somebody may see a picture or the numbers by now.
+
+    Raises:
+        MissingPyramid: it has large planes, and no pyramid yet.
+        Invalid, Forbidden: as from stack_of.
+    """
+    stack = stack_of(call, pixels_id)
+    path = pyramids.path_of(call.blitz.settings, pixels_id)
+    if needs_pyramid(call, stack) and not path.exists():
+        raise MissingPyramid(pixels_id, path, pyramids.back_off(stack.sizes()))
+    return stack
+
+
+def others_settings_alone(call, pixels_id):
+    """Tell whether the caller sees an image with its owner's settings, and cannot have some of their own.
+
+    So do members of a read-only group, who neither own the image nor lead the group.
+    """
+    owner_id, group_id, *_ = _row(call, pixels_id)
+    context = call.context_for_all()
+    if context.is_admin or group_id in context.leaderships or owner_id == context.user_id:
+        return False
+    return to_string(context.group_permissions[group_id]) == _READ_ONLY
+
+
+def owner_of(call, pixels_id):
+    """Return the id (int) of the user who owns an image."""
+    return _row(call, pixels_id)[0]
 
 
 def write_plane(call, pixels_id, place, numbers):
@@ -107,7 +151,7 @@ def _row(call, pixels_id):
 
 def sent(call, pixels_id):
     """Return the Path of the planes that clients sent of an image that has no file of its own."""
-    return Path(call.blitz.settings["omero.data.dir"]) / "Pixels" / str(pixels_id)
+    return Path(call.blitz.settings["omero.data.dir"]) / "Pixels" / pyramids.long_to_path(pixels_id)
 
 
 def repository(settings):
@@ -157,9 +201,9 @@ def reset_settings(call, pixels_id):
         pixels_id: int.
 
     Raises:
-        Invalid, Forbidden: as from stack_of and store.Store.save.
+        MissingPyramid, Invalid, Forbidden: as from shown and store.Store.save.
     """
-    replace_settings(call, pixels_id, first_settings(stack_of(call, pixels_id), enumerations(call)))
+    replace_settings(call, pixels_id, first_settings(shown(call, pixels_id), enumerations(call)))
 
 
 def save_settings(call, pixels_id, settings):
@@ -181,16 +225,15 @@ def replace_settings(call, pixels_id, made):
         call.connection.execute("delete from renderingdef where id = %s", (identifier,))
 
 
-def resolutions(stack):
+def resolutions(call, stack):
     """Return the sizes (width, height) at which an image is shown, the whole one first: each half of the one before.
 
-    A file that has several says how many. Else an image of more than 3000 pixels a side has several, down to 1024.
+    A file that has several says how many. Else a pyramid has several, down to 1024 pixels a side.
     """
+    is_pyramid = needs_pyramid(call, stack)
     height, width = stack.array.shape[-2:]
     sizes = [(width, height)]
-    while len(sizes) < stack.resolutions or (
-        stack.resolutions == 1 and max(width, height) > _LARGE and max(sizes[-1]) > _SMALLEST
-    ):
+    while len(sizes) < stack.resolutions or (is_pyramid and max(sizes[-1]) > _SMALLEST):
         step = 2 ** len(sizes)
         sizes.append((-(-width // step), -(-height // step)))
     return sizes

@@ -3,14 +3,18 @@
 It runs on any host that reaches the server: it sends the files' bytes, or, on the server's own host and as a user who
 may write to the managed repository, makes links there (`--transfer=ln_s`). The server makes images of them. Options,
 output and exit codes are those of the real one, as far as it knows them; it refuses all others.
+
+As there, an exit code says little: it is 0 where a file cannot be read, and where errors were gone past (`-c`).
 """
 
 import argparse
 import dataclasses
 import os
+import socket
 import stat
 import sys
 import time
+import traceback
 import uuid
 from pathlib import Path
 
@@ -21,7 +25,8 @@ import omero.rtypes as rtypes
 
 from . import ome_xml
 from .checksums import ALGORITHMS, Checksum
-from .errors import Refusal
+from .errors import Unsupported
+from .file_paths import client_path
 
 # How files come into the repository, as OMERO notes it with them.
 _TRANSFERS = {"upload": "UploadFileTransfer", "ln_s": "SymlinkFileTransfer"}
@@ -30,10 +35,18 @@ _TARGETS = {"Dataset": omero.model.DatasetI, "Screen": omero.model.ScreenI}
 _CHOICES = "+-%@"
 # Bytes that travel at a time, as with the real importer.
 _BLOCK = omero.constants.DEFAULTBLOCKSIZE
-# Exit codes: nothing could be imported, something was not.
+# Exit codes: nothing that could be imported was found, an import failed.
 _NOTHING, _FAILED = 1, 2
+_USAGE = """
+ Usage:  importer-cli [OPTION]... [path [path ...]]...
+   or:   importer-cli [OPTION]... -
+
+Import any number of files into an OMERO instance.
+"""
 # Seconds between two looks at an import that the server does, at first and at most.
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2
+# Seconds for a connection without TLS.
+_CONNECT_TIMEOUT = 1
 
 
 class FailedImportError(Exception):
@@ -73,42 +86,74 @@ def parse(arguments):
 
 
 def main(arguments):
-    """Import files; returns the exit code: 0, 1 when none can be read, 2 when an import failed.
+    """Import files; returns the exit code: 0, 1 when none was found that could be one, 2 when an import failed.
 
-    As the real one, it ends at the first import that fails, unless it is told -c, and then ends with 0.
+    As the real one, it ends at the first import that fails, unless it is told -c, and then ends with 0. A file of a
+    known format that cannot be read is an error, and none that the exit code tells.
     """
     options = parse(arguments)
-    candidates, errors = find(options.paths)
-    if not candidates:
-        print("No imports due to errors!", file=sys.stderr)
-        return _NOTHING
     client = omero.client(options.server, options.port)
-    imported = []
     try:
         client.joinSession(options.key)
-        importer = Importer(client.getSession(), options)
-        for path, files in candidates:
-            try:
-                made = importer.take(path, files)
-            except (OSError, FailedImportError, omero.ServerError) as error:
-                errors += 1
-                complain(path, getattr(error, "message", error))
-                if options.carry_on:
-                    continue
-                print("Exiting on error", file=sys.stderr)
-                break
-            if made is None:
-                print(f"{path} was imported before, and is left out", file=sys.stderr)
-                continue
-            imported.append(made)
-            report(options.output, made)
-    except ValueError as error:  # the target
-        errors += 1
-        complain(options.target or options.dataset or options.screen, error)
+        fall_back(options.server, options.port)
+        candidates, errors = find(options.paths)
+        if not candidates:
+            print("No imports due to errors!" if errors else f"No imports found\n{_USAGE}", file=sys.stderr)
+            return 0 if errors else _NOTHING
+        return import_all(Importer(client.getSession(), options), candidates, errors)
+    except Unsupported as error:
+        print(error, file=sys.stderr)
+        return _FAILED
     finally:
         client.closeSession()
+
+
+def import_all(importer, candidates, errors):
+    """Import files one after the other, and print what became of them.
+
+    Args:
+        importer: Importer.
+        candidates: list as from find.
+        errors: int, how many there were before.
+
+    Returns:
+        int, the exit code.
+    """
+    imported, failed = [], False
+    for path, files in candidates:
+        try:
+            made = importer.take(path, files)
+        except (OSError, FailedImportError, omero.ServerError) as error:
+            errors += 1
+            complain(path, f"Error on import: {getattr(error, 'message', error)}")
+            print("Continuing after error" if importer.options.carry_on else "Exiting on error", file=sys.stderr)
+            if importer.options.carry_on:
+                continue
+            failed = True
+            break
+        if made is None:
+            print(f"{path} was imported before, and is left out", file=sys.stderr)
+            continue
+        imported.append(made)
+        report(importer.options.output, made)
     print(summary(imported, errors), file=sys.stderr)
-    return _FAILED if errors and not options.carry_on else 0
+    return _FAILED if failed else 0
+
+
+def fall_back(server, port):
+    """Look whether the server takes connections without TLS, which the real importer tries first.
+
+    One that has TLS alone refuses, and nothing is lost. This one goes on with TLS either way.
+
+    Args:
+        server: str.
+        port: int, of TLS; the other one is beside it.
+    """
+    print("Insecure connection requested, falling back", file=sys.stderr)
+    try:
+        socket.create_connection((server, port - 1), _CONNECT_TIMEOUT).close()
+    except OSError:
+        print(f"Cannot fallback. Using secure connection\n{traceback.format_exc()}", file=sys.stderr)
 
 
 def find(paths):
@@ -118,20 +163,25 @@ def find(paths):
         paths: list of Path.
 
     Returns:
-        A list of (absolute Path, list of Path: its files), and the number of errors, which are printed.
+        A list of (absolute Path, list of Path: its files), and the number of errors, which are printed: files of a
+        format that is known, and that cannot be read. What is of no format is left out in silence.
+
+    Raises:
+        Unsupported: a file that the real importer may know, and the stand-in does not.
     """
     found, errors = [], 0
     for path in paths:
         try:
-            found.append((path.absolute(), ome_xml.contents(path.absolute()).files))
-        except (OSError, Refusal, ValueError) as error:
+            if ome_xml.is_image(path):
+                found.append((path.absolute(), ome_xml.contents(path.absolute(), with_plates=False).files))
+        except (OSError, ValueError) as error:
             errors += 1
-            complain(path, error)
+            complain("FILE_EXCEPTION", f"{path}\n{type(error).__name__}: {error}")
     return found, errors
 
 
 def complain(what, error):
-    """Print an error (Exception or str) of a path or target."""
+    """Print an error (Exception or str), and what it is about (Path or str)."""
     print(f"ERROR {what}: {error}", file=sys.stderr)
 
 
@@ -184,16 +234,17 @@ class Importer:
         self.options = options
         self.query, self.update = session.getQueryService(), session.getUpdateService()
         repositories = session.sharedResources().repositories()
-        # Among the others, of files below Files and of scripts; those that the server does not have are null.
-        managed = (omero.grid.ManagedRepositoryPrx.checkedCast(each) for each in repositories.proxies if each)
-        self.repository = next(filter(None, managed))
-        self.target = self.find_target()
+        managed = [omero.grid.ManagedRepositoryPrx.checkedCast(each) for each in repositories.proxies if each]
+        self.repository = next(each for each in managed if each)
+        self.target = None
 
     def find_target(self):
         """Return the Dataset or Screen of the target, or None; a name that is missing is made.
 
+        As at the real importer, only what the caller may link to has the name: others' datasets have not.
+
         Raises:
-            ValueError: there is none, there are several where one is wanted, or the target is of another kind.
+            FailedImportError: there is none, there are several where one is wanted, or the target is of another kind.
         """
         target = self.options.target
         for kind, identity in (("Dataset", self.options.dataset), ("Screen", self.options.screen)):
@@ -202,18 +253,21 @@ class Importer:
             return None
         kind, _, rest = target.partition(":")
         how, _, what = rest.partition(":") if ":" in rest else ("id", "", rest)
+        if kind == "Project" and "/Dataset:" not in what:
+            raise FailedImportError(f"Could not load target: {target}\nProject name must include '/Dataset:' ({what})")
         which, how = (how[:1], how[1:]) if how[:1] in _CHOICES else ("+", how)
         if kind not in _TARGETS or how not in ("id", "name") or (how == "id" and not what.isdecimal()):
-            raise ValueError(f"the target {target}; the stand-in knows id:1 and name:X of Dataset and Screen")
+            raise Unsupported(f"the target {target}; it knows id:1 and name:X of Dataset and Screen")
         if how == "id":
-            found = self.query.find(kind, int(what))
-            if found is None:
-                raise ValueError(f"there is no {kind.lower()} for {target}")
-            return found
+            try:
+                return self.query.get(kind, int(what))
+            except omero.ServerError as error:
+                raise FailedImportError(f"Could not load target: {target}\n{error.message}") from error
         parameters = omero.sys.ParametersI().addString("name", what)
         found = self.query.findAllByQuery(f"select o from {kind} o where o.name = :name order by o.id", parameters)  # noqa: S608
+        found = [each for each in found if each.details.permissions.canLink()]
         if which == "%" and len(found) > 1:
-            raise ValueError(f"there are {len(found)} of the name in {target}, which wants one")
+            raise FailedImportError(f"Could not load target: {target}\nNo unique {kind} available")
         if found and which != "@":
             return found[0 if which == "-" else -1]
         made = _TARGETS[kind]()
@@ -233,6 +287,7 @@ class Importer:
         Raises:
             FailedImportError, OSError, omero.ServerError: it was not imported.
         """
+        self.target = self.find_target()
         if self.options.exclude and self.imported_before(client_path(path)):
             return None
         if self.target is not None and not self.target.details.permissions.canLink():
@@ -272,16 +327,12 @@ class Importer:
         return found
 
     def imported_before(self, path):
-        """Tell whether a dataset that is the target has an image of a file of this path, or anything else has."""
-        parameters = omero.sys.ParametersI()
-        parameters.addString("path", path)
-        text = "select i.id from Image i join i.fileset f join f.usedFiles e"
-        if isinstance(self.target, omero.model.Dataset):
-            text += " join i.datasetLinks l where l.parent.id = :dataset and e.clientPath = :path"
-            parameters.addLong("dataset", self.target.id.val)
-        else:
-            text += " where e.clientPath = :path"
-        return bool(self.query.projection(text, parameters))
+        """Tell whether a file of this path (str) was sent before, whatever became of it, and wherever that is linked.
+
+        So does the real one: a file that failed is left out too, until its set of files is deleted.
+        """
+        parameters = omero.sys.ParametersI().addString("path", path)
+        return bool(self.query.projection("select e.id from FilesetEntry e where e.clientPath = :path", parameters))
 
     def fileset(self, files):
         """Return the Fileset of files (list of Path) as the server is told of it."""
@@ -290,6 +341,7 @@ class Importer:
         transfer.ns = rtypes.rstring(omero.constants.namespaces.NSFILETRANSFER)
         transfer.textValue = rtypes.rstring(f"ome.formats.importer.transfers.{_TRANSFERS[self.options.transfer]}")
         made.linkAnnotation(transfer)
+        made.linkJob(omero.model.UploadJobI())
         for path in files:
             entry = omero.model.FilesetEntryI()
             entry.clientPath = rtypes.rstring(client_path(path))
@@ -408,8 +460,3 @@ class Importer:
 
 
 _KINDS = (omero.model.Image, omero.model.Plate)
-
-
-def client_path(path):
-    """Return the form in which OMERO notes where a file (absolute Path) came from."""
-    return str(path).lstrip("/")

@@ -16,12 +16,12 @@ from pathlib import Path
 import omero
 import omero.rtypes as rtypes
 
-from . import ome_xml, pixels, rendering
+from . import file_paths, ome_xml, pixels, rendering
 from .calls import Call
 from .checksums import ALGORITHMS
 from .commands import Handle
-from .errors import ApiUsage, Forbidden, Invalid, Refusal, Unsupported
-from .images import enumerations, repository
+from .errors import ApiUsage, Invalid, Refusal, Unsupported
+from .images import enumerations, needs_pyramid, repository
 from .model import from_rtype
 from .new_image import first_settings, new_pixels
 from .new_plate import new_plate
@@ -64,7 +64,7 @@ class Upload:
         group: int, the id of the group that it belongs to.
         uploaders: dict from the number of a file to the proxy of the service that writes it.
         offsets: dict from the number of a file to where its next byte goes.
-        over: bool, whether its files are complete, and nobody may write them any longer.
+        over: bool, whether its files are complete, and the import has begun.
     """
 
     fileset: int
@@ -79,9 +79,9 @@ class Upload:
     over: bool = False
 
     def check_open(self):
-        """Raise Forbidden once the files are complete."""
+        """Raise ApiUsage once the import has begun: it does so once."""
         if self.over:
-            raise Forbidden(f"the files of Fileset:{self.fileset} are complete, and are not changed any longer")
+            raise ApiUsage(f"the import of Fileset:{self.fileset} has begun already")
 
     @property
     def log(self):
@@ -120,34 +120,41 @@ def begin(call, given, settings):
 
     Raises:
         ReadOnly: the server only reads.
-        ApiUsage: no files, two of one name, a name that is none, or no checksum algorithm of the server's.
+        ApiUsage: no files, a name that is none, or no checksum algorithm of the server's.
+        Invalid: another number of jobs than the one of the upload.
+        Unsupported: two files of one name.
     """
     if any(is_read_only(call.blitz.settings, what) for what in ("repo", "db")):
         raise ReadOnly
     paths = [from_rtype(each.clientPath) for each in (given.copyUsedFiles() if given is not None else [])]
-    names = [path.rpartition("/")[2] for path in paths]
     if not paths:
         raise ApiUsage("No paths provided")
-    for path, name in zip(paths, names, strict=True):
-        if name in ("", ".", "..") or not path.isprintable():
-            raise ApiUsage(f"{path!r} is no name of a file")
-    if len(set(names)) < len(names):
-        raise Unsupported("an import of two files of one name")
     algorithm = settings.checksumAlgorithm and from_rtype(settings.checksumAlgorithm._value)
     if algorithm not in ALGORITHMS:
         raise ApiUsage(f"the checksum algorithm {algorithm}; the server has {', '.join(ALGORITHMS)}")
     if settings.userSpecifiedAnnotationList:
         raise Unsupported("annotations of an import")
+    _check_job(given)
     folder = _new_folder(call)
+    base = repository(call.blitz.settings)
+    try:
+        places = [file_paths.place(list(folder.relative_to(base).parts), path) for path in paths]
+    except ValueError as error:
+        raise ApiUsage(str(error)) from error
+    if len({tuple(place) for place in places}) < len(places):
+        raise Unsupported("an import of two files of one name")
     store = Store(call, importing=True)
     try:
-        made, log_file = _new_fileset(call, given, folder, dict(zip(names, paths, strict=True)))
+        made, log_file = _new_fileset(call, given, folder, list(zip(places, paths, strict=True)))
         fileset = store.save(made)
     except Exception:
         folder.rmdir()
         raise
     entries = made.copyUsedFiles()
-    files = [File(store.saved[id(each.originalFile)], folder / name) for each, name in zip(entries, names, strict=True)]
+    files = [
+        File(store.saved[id(each.originalFile)], base.joinpath(*place))
+        for each, place in zip(entries, places, strict=True)
+    ]
     upload = Upload(
         fileset,
         files,
@@ -161,6 +168,15 @@ def begin(call, given, settings):
     return upload
 
 
+def _check_job(given):
+    """Raise Invalid unless a Fileset comes with the one job of its upload; the server adds the others."""
+    links = given.copyJobLinks()
+    if len(links) != 1:
+        raise Invalid("Found more than one job link. Link only updateJob on creation!")
+    if not isinstance(links[0].child, omero.model.UploadJob):
+        raise Invalid(f"Found non-UploadJob on creation: {type(links[0].child).__name__}")
+
+
 def _new_folder(call):
     """Make a folder of its own in the managed repository, after the template of OMERO's defaults; return its Path."""
     now = datetime.datetime.now(datetime.UTC)
@@ -170,17 +186,20 @@ def _new_folder(call):
     return folder
 
 
-def _new_fileset(call, given, folder, paths):
-    """Return a Fileset with its files, jobs and annotations, and the OriginalFile of its log; neither is saved."""
+def _new_fileset(call, given, folder, places):
+    """Return a Fileset with its files, jobs and annotations, and the OriginalFile of its log; neither is saved.
+
+    `places` is a list of (parts of a file's place in the repository, its path at the client).
+    """
     enumeration = enumerations(call)
     base = repository(call.blitz.settings)
     made = omero.model.FilesetI()
     made.templatePrefix = rtypes.rstring(f"{folder.relative_to(base)}/")
     for link in given.copyAnnotationLinks():
         made.linkAnnotation(link.child)
-    for name, path in paths.items():
+    for place, path in places:
         entry = omero.model.FilesetEntryI()
-        entry.originalFile = _original_file(name, made.templatePrefix.val)
+        entry.originalFile = _original_file(place[-1], "".join(f"{part}/" for part in place[:-1]))
         entry.clientPath = rtypes.rstring(path)
         made.addFilesetEntry(entry)
     log_file = _original_file(f"{folder.name}.log", f"{folder.parent.relative_to(base)}/", _LOG_TYPE)
@@ -220,7 +239,7 @@ class ImportHandle(Handle):
 
 
 def finish(call, upload):
-    """Let nobody write the files any longer, and import them beside other calls.
+    """Import the files beside other calls. As at the real server, who has one open may still write into it.
 
     Args:
         call: calls.Call.
@@ -403,10 +422,13 @@ class _Work:
             )
 
     def save_settings(self, images, store):
-        """Save first rendering settings of the images."""
+        """Save first rendering settings of the images; those that wait for a pyramid get none."""
         made = []
         for number, image in enumerate(images):
-            settings = first_settings(pixels.read(self.path, number), self.enumeration)
+            stack = pixels.read(self.path, number)
+            if needs_pyramid(self.call, stack):
+                continue
+            settings = first_settings(stack, self.enumeration)
             settings.pixels = omero.model.PixelsI(store.saved[id(image.copyPixels()[0])], False)
             made.append(store.save(settings))
         store.note("INSERT", "ome.model.display.RenderingDef", made)

@@ -100,11 +100,24 @@ def format_of(path):
     return found
 
 
-def contents(path):
+def is_image(path):
+    """Tell whether a file (Path) may be an image; one of a byte, with a name of no format, cannot.
+
+    Raises:
+        Unsupported: the stand-in does not know whether it is one.
+        OSError: there is no such file.
+    """
+    if path.stat().st_size <= 1 and path.suffix.lower() not in _FORMATS and not path.name.lower().endswith(COMPANION):
+        return False
+    return bool(format_of(path))
+
+
+def contents(path, with_plates=True):
     """Return the Contents of an image file; one without OME-XML has one image without a name.
 
     Args:
         path: Path.
+        with_plates: bool, whether to look at its plates; importers leave that to the server.
 
     Raises:
         ValueError: its OME-XML is not well-formed, or contradicts itself.
@@ -141,7 +154,7 @@ def contents(path):
     return Contents(
         [each.get("Name") or None for each in images],
         [path, *_others(root, path)],
-        [_plate(each, numbers, path.name) for each in root.findall("{*}Plate")],
+        [_plate(each, numbers, path.name) for each in root.findall("{*}Plate")] if with_plates else [],
     )
 
 

@@ -1,5 +1,7 @@
 """RawFileStore: the bytes of an OriginalFile, such as an attachment's, or a file's of an import."""
 
+import stat
+
 import omero.rtypes as rtypes
 
 from .. import original_files
@@ -110,7 +112,7 @@ class RawFileStore(Stateful):
 
 
 class Uploader(RawFileStore):
-    """A file of an import, into which its client alone writes, and only until it is imported.
+    """A file of an import, into which its client alone writes: also after that, as long as it has the service open.
 
     Args:
         upload: imports.Upload.
@@ -138,9 +140,12 @@ class Uploader(RawFileStore):
         return self.path
 
     def _writable(self, call):
-        self.upload.check_open()
         if self.path.is_symlink():
             raise Forbidden(f"{self.path.name} is a link to a file outside of the repository")
+        if self.path.is_dir():
+            raise Unreadable(f"{self.path.name} is a folder")
+        if self.path.exists() and self.upload.over:  # the import has taken the right to write away
+            self.path.chmod(self.path.stat().st_mode | stat.S_IWUSR)
         return self.path
 
     def write(self, call, data, position, length):
@@ -151,8 +156,7 @@ class Uploader(RawFileStore):
 
     def save(self, call):
         """Note size and checksum of what is there, also where that is a link."""
-        self.upload.check_open()
-        if not self.path.exists():
+        if not self.path.is_file():
             raise Unreadable(f"{self.path.name} has no bytes, or they cannot be read")
         return self._note(call, self.path)
 

@@ -22,8 +22,8 @@ class RawPixelsStore(Stateful):
         self.step = 1
 
     def setPixelsId(self, call, pixels_id, bypass_original_file):
-        """Take an image."""
-        images.stack_of(call, pixels_id)
+        """Take an image; one of large planes has to have its pyramid."""
+        images.shown(call, pixels_id)
         self.pixels_id = pixels_id
         return DONE
 
@@ -82,16 +82,16 @@ class RawPixelsStore(Stateful):
         return self._stack(call).plane(0, 0, 0)[0].nbytes
 
     def requiresPixelsPyramid(self, call):
-        """Tell that the numbers are read from the file."""
-        return False
+        """Tell whether the planes are large ones."""
+        return images.requires_pyramid(call, self._stack(call))
 
     def getResolutionLevels(self, call):
         """Return the number of resolutions."""
-        return len(images.resolutions(self._stack(call)))
+        return len(images.resolutions(call, self._stack(call)))
 
     def getResolutionDescriptions(self, call):
         """Return the sizes of the resolutions, the greatest first."""
-        return [omero.api.ResolutionDescription(*size) for size in images.resolutions(self._stack(call))]
+        return [omero.api.ResolutionDescription(*size) for size in images.resolutions(call, self._stack(call))]
 
     def getResolutionLevel(self, call):
         """Return the resolution that is read, counted from the least."""

@@ -55,8 +55,9 @@ class RenderingEngine(Stateful):
         return DONE
 
     def load(self, call):
-        """Be ready."""
+        """Be ready; an image of large planes is once it has a pyramid."""
         wanted(self.settings, "lookupRenderingDef")
+        images.shown(call, wanted(self.pixels_id, "lookupPixels"))
         return DONE
 
     def resetDefaultSettings(self, call, save):
@@ -216,7 +217,7 @@ class RenderingEngine(Stateful):
 
     def getResolutionLevels(self, call):
         """Return the number of resolutions."""
-        return len(images.resolutions(images.stack_of(call, self.pixels_id)))
+        return len(images.resolutions(call, images.shown(call, self.pixels_id)))
 
     def getResolutionLevel(self, call):
         """Return the resolution that is rendered, counted from the least."""
@@ -232,12 +233,12 @@ class RenderingEngine(Stateful):
 
     def getResolutionDescriptions(self, call):
         """Return the sizes of the resolutions, the greatest first."""
-        sizes = images.resolutions(images.stack_of(call, self.pixels_id))
+        sizes = images.resolutions(call, images.shown(call, self.pixels_id))
         return [omero.api.ResolutionDescription(*size) for size in sizes]
 
     def requiresPixelsPyramid(self, call):
-        """Tell whether clients shall ask for tiles."""
-        return self.getResolutionLevels(call) > 1
+        """Tell whether the planes are so large that clients shall ask for tiles."""
+        return images.requires_pyramid(call, images.shown(call, self.pixels_id))
 
     def isPixelsPyramid(self, call):
         """Tell that no pyramid is kept: resolutions are made from the numbers."""
@@ -252,13 +253,13 @@ class RenderingEngine(Stateful):
         if plane.slice != 0:
             raise Unsupported(f"a slice {plane.slice}: it renders planes of x and y")
         region = plane.region and (plane.region.x, plane.region.y, plane.region.width, plane.region.height)
-        stack = images.stack_of(call, self.pixels_id)
+        stack = images.shown(call, self.pixels_id)
         shown = images.picture(stack, self.settings, plane.z, plane.t, region, self.step)
         return rendering.jpeg(shown, self.quality)
 
     def renderProjectedCompressed(self, call, algorithm, time_point, stepping, start, end):
         """Return the greatest, or mean, numbers of several planes as JPEG."""
-        stack = images.stack_of(call, self.pixels_id)
+        stack = images.shown(call, self.pixels_id)
         some = stack.array[:, :, start : end + 1 : stepping]
         if algorithm == omero.constants.projection.ProjectionType.MAXIMUMINTENSITY:
             flat = some.max(axis=2, keepdims=True)

@@ -1,33 +1,29 @@
-"""ThumbnailStore: small pictures of images as JPEG, made anew each time."""
+"""ThumbnailStore: small pictures of images as JPEG, made anew each time.
+
+As the real one, it gives a picture of a clock while an image waits for its pyramid, and no exception.
+"""
+
+import numpy
+from PIL import Image, ImageDraw
 
 from .. import images, rendering
 from ..calls import DONE
-from ..errors import ApiUsage, Refusal
+from ..errors import ApiUsage, MissingPyramid, Refusal, Unready
+from ..settings import is_read_only
 from ..stateful import Stateful, wanted
 
 _LONGEST = 2048  # pixels
 
 
-def thumbnail(call, pixels_id, size, settings=None, plane=None):
-    """Return a small picture of an image as JPEG.
-
-    Args:
-        call: calls.Call.
-        pixels_id: int.
-        size: function from the image's width and height to those of the picture.
-        settings: images.Settings or None, the default ones.
-        plane: (z, t) or None, the one that is shown first.
-
-    Raises:
-        ApiUsage: there are no settings, or no such plane.
-    """
-    stack = images.stack_of(call, pixels_id)
-    settings = settings or images.settings_of(call, pixels_id)
-    if settings is None:
-        raise ApiUsage(f"Pixels:{pixels_id} has no rendering settings")
-    z, t = plane or (settings.z, settings.t)
-    whole = images.picture(stack, settings, z, t)
-    return rendering.jpeg(rendering.scaled(whole, *size(whole.shape[1], whole.shape[0])))
+def clock(width, height):
+    """Return the picture, as JPEG, of an image that waits for its pyramid."""
+    picture = Image.new("RGB", (max(1, width), max(1, height)), (51, 51, 51))
+    radius = min(picture.size) // 3
+    x, y = (side // 2 for side in picture.size)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline="white")
+    draw.line((x, y - radius, x, y, x + radius // 2, y), fill="white")
+    return rendering.jpeg(numpy.asarray(picture))
 
 
 def longest_side(length):
@@ -54,10 +50,13 @@ class ThumbnailStore(Stateful):
         """Begin without an image."""
         super().__init__()
         self.pixels_id = self.settings = None
+        self.waits = False
 
     def setPixelsId(self, call, pixels_id):
         """Take an image; tell whether it has rendering settings."""
         images.stack_of(call, pixels_id)
+        if pixels_id != self.pixels_id:
+            self.waits = False
         self.pixels_id, self.settings = pixels_id, images.settings_of(call, pixels_id)
         return self.settings is not None
 
@@ -67,21 +66,61 @@ class ThumbnailStore(Stateful):
         return DONE
 
     def resetDefaults(self, call):
-        """Give the image the settings that it gets at import."""
-        images.reset_settings(call, wanted(self.pixels_id, "setPixelsId"))
-        self.settings = images.settings_of(call, self.pixels_id)
+        """Give the image the settings that it gets at import, where it has none; setPixelsId takes them then.
+
+        An image without its pyramid gets none, and the client does not hear of it.
+        """
+        pixels_id = wanted(self.pixels_id, "setPixelsId")
+        if self.settings is None and images.others_settings_alone(call, pixels_id):
+            raise ApiUsage(f"Unable to reset rendering settings in a read-only group for Pixels set id:{pixels_id}")
+        if self.settings is not None:
+            raise ApiUsage("The thumbnail service only resets **empty** rendering settings.")
+        try:
+            images.reset_settings(call, pixels_id)
+        except MissingPyramid:
+            self.waits = True
         return DONE
 
     def getRenderingDefId(self, call):
         """Return the settings' id."""
-        return wanted(self.settings, "setPixelsId").id
+        if self.settings is None:
+            raise ApiUsage("No rendering def")
+        return self.settings.id
 
     def isInProgress(self, call):
-        """Tell that nothing is still being made."""
-        return False
+        """Tell whether the image waits for its pyramid."""
+        return self.waits
 
     def _one(self, call, size, plane=None):
-        return thumbnail(call, wanted(self.pixels_id, "setPixelsId"), size, self.settings, plane)
+        """Return the thumbnail of a plane (z, t), or of the one that is shown first.
+
+        `size` is a function from the image's width and height to those of the picture.
+        """
+        pixels_id = wanted(self.pixels_id, "setPixelsId")
+        if self.settings is None and not self.waits:
+            if images.others_settings_alone(call, pixels_id):
+                owner = images.owner_of(call, pixels_id)
+                raise Unready(
+                    f"The owner id:{owner} has not viewed the Pixels set id:{pixels_id},"
+                    " rendering settings are missing."
+                )
+            raise Refusal(
+                f"Fatal error retrieving rendering settings or settings not loaded for Pixels set id:{pixels_id}"
+            )
+        picture = None if self.waits else self._picture(call, plane)
+        if picture is None:
+            sizes = images.stack_of(call, pixels_id).sizes()
+            return clock(*size(sizes["sizeX"], sizes["sizeY"]))
+        return rendering.jpeg(rendering.scaled(picture, *size(picture.shape[1], picture.shape[0])))
+
+    def _picture(self, call, plane):
+        """Return the whole picture of a plane, None where the image waits for its pyramid."""
+        z, t = plane or (self.settings.z, self.settings.t)
+        try:
+            return images.picture(images.shown(call, self.pixels_id), self.settings, z, t)
+        except MissingPyramid:
+            self.waits = True
+            return None
 
     def getThumbnail(self, call, width, height):
         """Return the thumbnail of this size."""
@@ -116,10 +155,19 @@ class ThumbnailStore(Stateful):
         return self._several(call, longest_side(48 if size is None else size.val), identifiers)
 
     def _several(self, call, size, identifiers):
+        """Return thumbnails by the pixels' ids. Images without settings get some where the caller may give them."""
         made = {}
         for identifier in identifiers:
+            one = ThumbnailStore()
             try:
-                made[identifier] = thumbnail(call, identifier, size)
+                if not one.setPixelsId(call, identifier) and self._may_reset(call, identifier):
+                    one.resetDefaults(call)
+                    one.setPixelsId(call, identifier)
+                made[identifier] = one._one(call, size)
             except (Refusal, OSError):  # as the real server does for an image whose file is gone
                 continue
         return made
+
+    def _may_reset(self, call, pixels_id):
+        """Tell whether the caller can be given settings of an image, here and now."""
+        return not (is_read_only(call.blitz.settings, "db") or images.others_settings_alone(call, pixels_id))

@@ -46,7 +46,7 @@ insert into dimensionorder (value)
 insert into format (value)
     values ('Companion/OME-TIFF'), ('OMEXML'), ('TIFF'), ('ZarrReader'), ('Fake'), ('PNG');
 
-insert into checksumalgorithm (value) values ('SHA1-160'), ('File-Size-64');
+insert into checksumalgorithm (value) values ('SHA1-160'), ('MD5-128'), ('File-Size-64');
 
 insert into jobstatus (value)
     values ('Submitted'), ('Resubmitted'), ('Queued'), ('Requeued'), ('Running'), ('Error'), ('Waiting'), ('Finished'),
