@@ -65,7 +65,7 @@ def read_node(mmlscluster, mmgetstate):
     """
     cluster, states = parse(mmlscluster), parse(mmgetstate).get("", [])
     if len(states) != 1 or not cluster.get("clusterSummary"):
-        raise GpfsError(f"mmgetstate -Y names {len(states)} nodes, wanted is this one: {mmgetstate.strip()}")
+        raise GpfsError(f"mmgetstate -Y names {len(states)} nodes, expected this one: {mmgetstate.strip()}")
     state = states[0]
     # The two commands name the node differently (with and without its domain); its number is the same.
     found = [node for node in cluster.get("clusterNode", []) if node["nodeNumber"] == state["nodeNumber"]]

@@ -306,7 +306,7 @@ def unfit_sources(volumes, kind, offered):
 def shrinking(volumes, sizes):
     """Say which volumes would have to shrink, which none can (volumes: list of dict; sizes: dict of int, GiB)."""
     return [
-        f"volume '{each['name']}' has {sizes[each['name']]} GiB, and wanted are {each['size']}; a volume can only grow."
+        f"volume '{each['name']}' has {sizes[each['name']]} GiB, expected {each['size']}; a volume can only grow."
         f" Want what it has."
         for each in volumes
         if sizes.get(each["name"], 0) > each["size"]

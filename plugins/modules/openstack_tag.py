@@ -72,7 +72,7 @@ def untagged(found, names, known_by, tags):
     for name in names:
         same = [each for each in found if getattr(each, known_by) == name]
         if len(same) != 1:
-            raise LookupError(f"{len(same)} are called '{name}', wanted is one.")
+            raise LookupError(f"{len(same)} are called '{name}', expected one.")
         wanted += [each for each in same if not tags <= set(each.tags)]
     return wanted
 

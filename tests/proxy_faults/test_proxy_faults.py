@@ -177,8 +177,8 @@ def test_warm(kept, ask, cache):
         ("purge", "purge takes a choice, or --everything"),
         ("refresh --everything --image 1", "refresh takes a choice, or --everything"),
         ("warm", "warm takes a list of addresses"),
-        ("purge --zone nothing", "there is no nothing, wanted is one of"),
-        ("refresh --everything --jobs 0", "--jobs: wanted are 1 to 64"),
+        ("purge --zone nothing", "there is no nothing, expected one of"),
+        ("refresh --everything --jobs 0", "--jobs: expected 1 to 64"),
     ],
 )
 def test_refused(host, arguments, words):

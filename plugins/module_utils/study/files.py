@@ -79,9 +79,9 @@ def only_file(folder, patterns, what, problems):
     wanted = " or ".join(patterns)
     if found:
         names = ", ".join(path.name for path in found)
-        problems.add(folder, f"several files with {what}: {names}; wanted is one {wanted}. Take the others away.")
+        problems.add(folder, f"several files with {what}: {names}; expected one {wanted}. Take the others away.")
     else:
-        problems.add(folder, f"no file with {what}; wanted is one {wanted}. Add it.")
+        problems.add(folder, f"no file with {what}; expected one {wanted}. Add it.")
     return None
 
 
@@ -216,5 +216,5 @@ def _say(error, model):
         return f"'{name}' is no setting here. Correct or remove it; known are {known}."
     wanted = next((each.description for key, each in model.model_fields.items() if (each.alias or key) == name), None)
     if error["type"] == "too_short" or error["input"] in ("", None):
-        return f"'{name}' has no value; wanted is {wanted or 'one'}."
-    return f"'{name}' is '{error['input']}'; wanted is {wanted or error['msg']}."
+        return f"'{name}' has no value; expected {wanted or 'one'}."
+    return f"'{name}' is '{error['input']}'; expected {wanted or error['msg']}."

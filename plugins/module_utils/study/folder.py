@@ -36,7 +36,7 @@ def read_study(folder, images=False):
     problems = Problems(folder)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise StudyError([f"{folder} {what}; wanted is a study folder, with study.txt in it."])
+        raise StudyError([f"{folder} {what}; expected a study folder, with study.txt in it."])
     path = only_file(folder, ["*study.txt"], "the description of the study", problems)
     parsed = path and text.parse(path, problems)
     if not parsed:
@@ -178,7 +178,7 @@ def _wells(table, rows, problems):
         if place is None:
             if name:  # one without is noted by who read the rows
                 wanted = "a letter or two for the row and a number for the column, such as A1 or AF48"
-                problems.add(table, f"'{name}' is no well; wanted is {wanted}.", line)
+                problems.add(table, f"'{name}' is no well; expected {wanted}.", line)
             continue
         same = next((first for first, other in found.get(place, []) if _other(other) == _other(row)), None)
         if same is not None:

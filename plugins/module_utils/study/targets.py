@@ -176,7 +176,7 @@ def _rows_of(path, needs_name, problems):
     for line, fields in rows:
         if len(fields) != len(bulk.columns):
             wanted = f"{len(bulk.columns)} as `columns` in {path.name} says ({', '.join(bulk.columns)})"
-            problems.add(table, f"{len(fields)} fields; wanted are {wanted}, with a tab between them.", line)
+            problems.add(table, f"{len(fields)} fields; expected {wanted}, with a tab between them.", line)
             continue
         row = dict(zip(bulk.columns, fields, strict=True))
         first = lines.setdefault(tuple(fields), line)
@@ -211,12 +211,12 @@ def _dataset(row, project, problems):
     match = _DATASET.fullmatch(target)
     if match is None:
         more = "" if not target.startswith(("Screen:", "Plate:")) else " Plates belong to a screen: see Screen Number."
-        text = f"target '{target}'; wanted is Dataset:name:X, with X the dataset's name.{more}"
+        text = f"target '{target}'; expected Dataset:name:X, with X the dataset's name.{more}"
         problems.add(path, text, line, column)
         return None
     if match["project"] not in (None, project):
         problems.add(
-            path, f"project '{match['project']}'; wanted is {project}, as study.txt has it. Correct one.", line, column
+            path, f"project '{match['project']}'; expected {project}, as study.txt has it. Correct one.", line, column
         )
     return match["name"] if _good_name("dataset", path, match["name"], line, column, problems) else None
 
@@ -225,7 +225,7 @@ def _check_screen(row, screen, problems):
     """Note a line's target that is not the screen."""
     match = _SCREEN.fullmatch(row.target)
     if match is None or match["name"] != screen:
-        text = f"target '{row.target}'; wanted is Screen:name:{screen}, as study.txt has it. Correct one."
+        text = f"target '{row.target}'; expected Screen:name:{screen}, as study.txt has it. Correct one."
         problems.add(row.file.table, text, row.file.line, row.target_column)
 
 
@@ -253,7 +253,7 @@ def _containers(path: Path, problems):
             continue
         settings = dict(word.split("=", 1) for word in words[3:] if "=" in word)
         if words[:3] != ["obj", "new", "Dataset"] or not settings.get("name"):
-            problems.add(path, f"'{line.strip()}'; wanted is `obj new Dataset name=X`.", number)
+            problems.add(path, f"'{line.strip()}'; expected `obj new Dataset name=X`.", number)
             continue
         name = settings["name"]
         if name in found:

@@ -73,7 +73,7 @@ class Cloud:
 
         if self.is_up(settings.SERVICES):
             if (there := self.image.read_text()) != image:
-                raise FailedError(f"{self.name} is up with image '{there}', and wanted is '{image}': stop it first.")
+                raise FailedError(f"{self.name} is up with image '{there}', expected '{image}': stop it first.")
             return False
         # What an interrupted start has left.
         self.stop()

@@ -26,7 +26,7 @@ def parse(arguments):
     parser.add_argument("--keys", type=int, default=1_000_000)
     options = parser.parse_args(arguments)
     if options.keys < 1000:
-        parser.error(f"--keys {options.keys}: wanted are 1000 at least")
+        parser.error(f"--keys {options.keys}: expected 1000 at least")
     return options
 
 

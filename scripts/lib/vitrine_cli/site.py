@@ -70,7 +70,7 @@ def find_inventory(wanted, project=PROJECT):
     path = named if wanted and named.exists() else pathlib.Path(wanted)
     if not wanted or not path.exists():
         known = ", ".join(known_inventories(project))
-        raise RefusedError(f"There is no inventory '{wanted}': wanted is one of {known}, or a path.")
+        raise RefusedError(f"There is no inventory '{wanted}': expected one of {known}, or a path.")
     path = path.resolve()
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
 
@@ -173,7 +173,7 @@ def layers_below(site, layer, project=PROJECT):
         RefusedError: The site has no such layer, or the layer has no playbook.
     """
     if layer not in site.layers:
-        raise RefusedError(f"There is no layer '{layer}': wanted is one of {', '.join(site.layers)}.")
+        raise RefusedError(f"There is no layer '{layer}': expected one of {', '.join(site.layers)}.")
     playbook = project / "playbooks" / f"{layer}.yml"
     if not playbook.exists():
         raise RefusedError(f"The layer {layer} has no playbook: {playbook} is missing.")
