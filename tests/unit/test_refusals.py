@@ -33,11 +33,11 @@ CASES = {
     ),
     "password that HAProxy would read otherwise": (
         *("session_store", "validate", {"web_sessions_password": "sixteen letters and a few"}, {}),
-        ["has 25 characters", "letters and digits alone"],
+        ["has 25 characters", "only letters and digits"],
     ),
     "no password": (
         *("session_store", "validate", {"web_sessions_password": None}, {}),
-        ["session_store_password (web_sessions_password) has 0 characters", "Leave it to be generated"],
+        ["session_store_password (web_sessions_password) has 0 characters", "Leave it unset"],
     ),
     "too little memory": (
         *("session_store", "validate", {"session_store_memory": 15}, {}),
@@ -162,7 +162,7 @@ def test_two_stores(tmp_path):
     assert not changed
     assert said, "they were taken"
     assert "The group web_sessions has web01, web02; expected one host, or none" in said
-    assert "Take the others out in the inventory" in said
+    assert "Remove the others from the group in the inventory" in said
 
 
 def test_a_password_is_not_told(answers):
