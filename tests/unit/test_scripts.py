@@ -143,7 +143,7 @@ def test_no_space(example, monkeypatch):
     """Said before anything is changed, with the place."""
     usage = shutil.disk_usage("/")._replace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(RefusedError, match="GiB free"):
+    with pytest.raises(RefusedError, match="GiB of free space"):
         deploy.check_machine(dataclasses.replace(example, provisioner="none"))
 
 
@@ -198,7 +198,7 @@ def test_folders_are_removed_when_empty_only(tmp_path):
     ("arguments", "answer", "words"),
     [
         ([], None, None),
-        (["--volumes"], None, "Say --yes"),
+        (["--volumes"], None, "Add --yes"),
         (["--volumes"], "yes", "nothing was removed"),
         (["--volumes"], "cloudy", None),
         (["--volumes", "--yes"], None, None),

@@ -160,7 +160,7 @@ def _sections(path, text, problems):
         while values and not values[-1]:
             values.pop()
         if owner.get(key) and values and values != owner.values[key]:
-            problems.add(path, f"'{key}' is there again, first on line {owner.lines[key]}. Keep one of them.", number)
+            problems.add(path, f"'{key}' is a duplicate, first on line {owner.lines[key]}. Keep one of them.", number)
         elif not owner.get(key):
             owner.values[key], owner.lines[key] = values, number
     return study, parts
@@ -183,7 +183,7 @@ def _check_numbers(path, study, parts, problems):
         key = f"Study {kind}s Number"
         stated = study.first(key)
         if stated and stated != str(there):
-            problems.add(path, f"'{key}' is '{stated}', and there are {there}. Correct it.", study.lines[key])
+            problems.add(path, f"'{key}' is '{stated}', but there are {there}. Correct it.", study.lines[key])
     numbers = [part.first(f"{part.kind} Number") for part in parts]
     for part, number in zip(parts, numbers, strict=True):
         if not number.isdigit() or numbers.count(number) > 1:
