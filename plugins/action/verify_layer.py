@@ -135,7 +135,7 @@ class ActionModule(ActionBase):
         group = arguments["group"] or layer
         tests = PROJECT / "tests" / layer
         if not tests.is_dir():
-            raise AnsibleActionFail(f"verify_layer: layer is '{layer}'; expected a layer with checks, but there is no {tests}")
+            raise AnsibleActionFail(f"verify_layer: layer is '{layer}'; expected a layer with checks in {tests}")
 
         wanted = list(task_vars["groups"].get(group, []))
         present = [host for host in wanted if host in task_vars["ansible_play_hosts"]]
@@ -241,7 +241,7 @@ class ActionModule(ActionBase):
                     continue
                 if name in ("groups", "group_names", "hostvars", "omit", "environment", "vars"):
                     continue
-                # Provisioning variables are expensive: they are composed from the variables of all hosts, for each host.
+                # Provisioning variables are slow: for each host, they are composed from the variables of all hosts.
                 if name.startswith("provision_"):
                     continue
                 try:
@@ -270,7 +270,7 @@ def redactor(secrets):
 
 
 def describe_failure(report):
-    """Describe the result of a failed gate, a paragraph per promise: host, promise, what was seen, last lines of the journal.
+    """Describe a failed gate, with a paragraph per promise: host, promise, what was seen, last lines of the journal.
 
     Args:
         report: dict, as written to the report file.

@@ -5,7 +5,7 @@ DOCUMENTATION = r"""
 module: openstack_preflight
 short_description: Check that an OpenStack can provide a site
 description:
-  - Logs in, looks for image, flavors, external network and volume types, and compares quotas with the missing resources.
+  - Logs in, looks for image, flavors, external network and volume types, and compares quotas with missing resources.
   - Refuses a network, subnet or router that has the site's name but belongs to something else, and a volume that would
     have to shrink.
   - Fails with all problems at once, each with the cloud's own names or messages and a remedy. Changes nothing.
@@ -292,8 +292,8 @@ def unfit_sources(volumes, kind, offered):
         sources = [each for each in offered if volume[kind] in (each.id, each.name)]
         if len(sources) != 1:
             problems.append(
-                f"volume '{volume['name']}' is to be created from the {kind} '{volume[kind]}', but there are {len(sources)}"
-                f" with that name. Use an existing one, by its ID if necessary."
+                f"volume '{volume['name']}' is to be created from the {kind} '{volume[kind]}', but there are"
+                f" {len(sources)} with that name. Use an existing one, by its ID if necessary."
             )
         problems += [
             f"volume '{volume['name']}' has size {volume['size']} GiB, but its source, the {kind} '{volume[kind]}',"
@@ -305,7 +305,7 @@ def unfit_sources(volumes, kind, offered):
 
 
 def shrinking(volumes, sizes):
-    """List the volumes that would have to shrink, which is impossible (volumes: list of dict; sizes: dict of int, GiB)."""
+    """List the volumes that would have to shrink, which none can (volumes: list of dict; sizes: dict of int, GiB)."""
     return [
         f"volume '{each['name']}' has {sizes[each['name']]} GiB, expected {each['size']}; a volume can only grow."
         f" Set the present size or more."

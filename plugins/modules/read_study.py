@@ -12,7 +12,7 @@ description:
 options:
   folder: {description: The study folder., type: path, required: true}
   images:
-    description: Whether to return datasets with their files and the key-value pairs of each image, and screens with plates.
+    description: Whether to return datasets with files and the key-value pairs of each image, and screens with plates.
     type: bool
     default: false
 """

@@ -152,7 +152,7 @@ def test_a_site_is_worked_on_by_one_at_a_time(example):
     try:
         with (
             processes.lock(example, "scripts/deploy example"),
-            pytest.raises(RefusedError, match=r"worked on by another process \(scripts/deploy example, process"),
+            pytest.raises(RefusedError, match=r"Another process is working on .* \(scripts/deploy example, process"),
             processes.lock(example, "another"),
         ):
             pass

@@ -545,7 +545,7 @@ def test_yaml_without_a_mapping(folder, kind):
         ("Study Organism\tnone\tnothing\n", "", "line 15: neither of 'Study Organism' and 'Experiment Organism'"),
         ("Experiment Sample", "Experiment Organism\tx\nExperiment Sample", "line 18: both of 'Study Organism' and"),
         ("\tA Nobody\tB Nobody", "\tA Nobody", "line 10: 2 publication titles and 1 author lists"),
-        (NAME, "other-name/experimentA", "line 17: 'Comment[IDR Experiment Name]' is 'other-name/experimentA'; expected"),
+        (NAME, "other-name/experimentA", "line 17: 'Comment[IDR Experiment Name]' is 'other-name/experimentA'; "),
         ("Experiment Imaging Method\tdrawing\n", "", "line 16: 'Experiment Imaging Method' is missing. Add it."),
         ("Study Type\t", "Study Title\tMore\nStudy Type\t", "line 4: 'Study Title' is a duplicate, first on line 3"),
     ],

@@ -72,7 +72,9 @@ def _folder_of(folder, path, part, problems):
         return None
     if not within.is_dir():
         line = part.lines[part.name_key]
-        problems.add(path, f"the name ends in {within.name}, but there is no such folder. Add the folder, or correct the name.", line)
+        problems.add(
+            path, f"the name ends in {within.name}, but there is no such folder. Add it, or correct the name.", line
+        )
         return None
     return within
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Measures the performance of the proxy's configuration, on its own host beside the site and without touching its cache.
+"""Measures the performance of the proxy's configuration, on its own host beside the site. Does not touch its cache.
 
 usage: proxy.py PART KEYS      PART: thumbnails, tiles, latency, one key, back end killed, large
 
@@ -95,7 +95,7 @@ class Site:
         self.start("plain", plain)
 
     def own_configuration(self):
-        """Return the site's own configuration with other ports, another cache, and no rate limit for the only client."""
+        """Return the site's own configuration with other ports, another cache, and no rate limit for the client."""
         text = "".join(path.read_text() for path in sorted(pathlib.Path("/etc/nginx/conf.d").glob("*.conf")))
         text = re.sub(r"proxy_cache_path \S+/zones/", f"proxy_cache_path {self.zones}/", text)
         text = re.sub(r"rate=[0-9]+r/s", "rate=1000000r/s", text)
@@ -186,7 +186,7 @@ class Site:
 
 
 def static_files(ask):
-    """Yield the addresses of the static files linked from OMERO.web's first page, and of those linked from these files."""
+    """Yield the addresses of static files linked from OMERO.web's first page, and of those linked from these files."""
     page = ask("site", "/webclient/?experimenter=-1").decode("utf-8", "replace")
     seen = set()
     for name in re.findall(r'(?:src|href)="(/static/[^"?]+\.(?:js|css|png|svg|gif))', page):
@@ -286,7 +286,7 @@ def latencies(site):
 
 
 def one_key(site):
-    """Send a thousand requests at once for an answer that is not cached; returns the back end's requests and the seconds."""
+    """Send a thousand requests at once for an uncached answer; returns the back end's requests and the seconds."""
     counts, seconds = [], []
     for number in range(ROUNDS):
         path = f"/api/v0/m/projects/?bench={number}-{time.time()}"

@@ -87,8 +87,8 @@ def show(report):
             (f"{page['thumbnails']} thumbnails in a browser, {how}: seconds, median", statistics.median(page[how]))
             for how in ("cold", "warm")
         ),
-        ("1000 requests at once for one key: reached the back end, five rounds", ", ".join(map(str, one["reached_back_end"]))),
-        ("1000 requests at once for one key: seconds", one["seconds"]),
+        ("1000 at once for one key: reached the back end, five rounds", ", ".join(map(str, one["reached_back_end"]))),
+        ("1000 at once for one key: seconds", one["seconds"]),
         ("back end killed under load: failed requests", killed["failed"]),
         (f"{large['keys']} keys: bytes on disk per key", large["disk_bytes_a_key"]),
         (f"{large['keys']} keys: MiB of memory", large["shared_memory_mib"]),

@@ -1,4 +1,4 @@
-"""Traces of a site of containers and virtual machines on this machine: lists them, and removes what the role does not."""
+"""Lists what a site of containers and virtual machines has on this machine, and removes what the role does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data of a site that the scripts need before they start Ansible, read from its inventory in the same manner as Ansible does."""
+"""Data of a site that the scripts need before they start Ansible, read from its inventory as Ansible does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import pathlib
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
-# The site of the scenarios, which is the demo under another name, and the site of scenarios that run in parallel to them.
+# The site of the scenarios, which is the demo under another name, and the site of scenarios that run beside them.
 TEST_INVENTORIES = ["inventories/demo", "molecule/inventory"]
 BESIDE_INVENTORIES = [*TEST_INVENTORIES, "molecule/beside/inventory"]
 
