@@ -22,7 +22,7 @@ IMAGE = "Image Name"
 PLATE = "Plate"
 WELL = "Well"
 
-# Templates come with the study, and nobody knows from where.
+# Templates come with the study, so their source is not trusted.
 _TEMPLATES = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 

@@ -98,7 +98,7 @@ def read_plates(folder, screen, problems):
 
 
 def _place(first, second):
-    """Say where a File is, for somebody who reads about another."""
+    """Return where a File is listed, for a message about another."""
     return f"on line {first.line}" + (f" of {first.table.name}" if first.table != second.table else "")
 
 
