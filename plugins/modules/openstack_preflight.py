@@ -14,7 +14,7 @@ options:
   cloud: {description: Name of the entry in clouds.yaml., type: str, required: true}
   image: {description: Name of the image of every server., type: str, required: true}
   external_network: {description: Name of the network that provides floating IPs., type: str, required: true}
-  network: {description: Name of the site's own network, subnet and router., type: str, required: true}
+  network: {description: "Name of the site's own network, subnet and router.", type: str, required: true}
   tag: {description: Tag of network resources that belong to this environment., type: str, required: true}
   security_groups: {description: Names of the site's security groups., type: list, elements: str, default: []}
   servers:
@@ -26,7 +26,7 @@ options:
       name: {description: Name of the server in the cloud., type: str, required: true}
       flavor: {description: Name of the server's flavor., type: str, required: true}
       floating_ip: {description: Whether the server gets a floating IP., type: bool, default: false}
-      floating_ip_address: {description: Floating IP to assign, which must belong to the project., type: str}
+      floating_ip_address: {description: Floating IP of the project to assign., type: str}
       boot_volume: {description: Size of the server's boot volume in GiB; by default it has none., type: int}
   volumes:
     description: Volumes of the site.
