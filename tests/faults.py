@@ -61,7 +61,7 @@ def wrong_volumes(path):
         "read-only": (
             f"mount -o remount,bind,ro {path}",
             f"mount -o remount,bind,rw {path}",
-            "is mounted read-only, wanted is writable",
+            "is mounted read-only, expected writable",
         ),
         "full": (
             f"mkdir -p /mnt/full; mount -t tmpfs -o size=9m tmpfs /mnt/full; cp {path}/.vitrine-volume /mnt/full;"

@@ -1,7 +1,7 @@
-"""The gate: nothing is put on a layer whose promises the hosts do not keep.
+"""The gate: nothing is built on a layer unless the hosts keep its promises.
 
-Runs Testinfra below tests/<layer> once for the play, on the controller. What it needs to know of the run, resolved
-variables included, goes to it in an inventory file that only its owner can read and that is gone afterwards.
+Runs the Testinfra checks below tests/<layer> once for the play, on the controller. They get the data of the run,
+including resolved variables, in an inventory file that only its owner can read and that is removed afterwards.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ display = Display()
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
-# Ansible's own variables that say how to reach a host; the rest of ansible_* is about the run.
+# Ansible's connection variables; all other ansible_* variables describe the run.
 CONNECTION = re.compile(
     r"ansible_(host|port|user|become(_user|_method)?|connection|ssh_.*|private_key_file|python_interpreter)$"
 )
-# One SSH connection a host for all checks.
+# A single SSH connection per host for all checks.
 SSH_CONFIGURATION = """\
 [ssh_connection]
 ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=~/.ansible/cp/gate-%%C
@@ -43,7 +43,7 @@ def parse_report_log(lines):
 
     Returns:
         A list of dicts with the keys host, check, promise, outcome (passed, failed or skipped), seconds (float),
-        seen and journal (both str, empty unless it failed), and a list of str: what went wrong while collecting.
+        seen and journal (both str, empty unless it failed), and a list of str: errors while collecting.
     """
     checks: dict[str, dict] = {}
     problems = []
@@ -79,7 +79,7 @@ def parse_report_log(lines):
 
 
 def seen_of(longrepr):
-    """Say in a line what a failed check saw.
+    """Describe in a line what a failed check saw.
 
     Args:
         longrepr: pytest's representation of the failure: a dict with reprcrash, a str, or None.
@@ -96,16 +96,16 @@ def seen_of(longrepr):
 
 
 def judge(checks, problems, exit_code):
-    """Decide what a gate found.
+    """Decide on the outcome of a gate.
 
     Args:
         checks: list of dict, as from parse_report_log.
-        problems: list of str, what went wrong while collecting.
+        problems: list of str, errors while collecting.
         exit_code: int, pytest's exit status.
 
     Returns:
-        A tuple (outcome, reason): outcome is verified or failed; reason is a str, empty when verified. A gate that
-        ran no check, skipped every one or ended in an unexpected way has failed.
+        A tuple (outcome, reason): outcome is verified or failed; reason is a str, empty if verified. A gate that ran
+        no check, skipped all of them or ended unexpectedly has failed.
     """
     failed = [check for check in checks if check["outcome"] == "failed"]
     passed = [check for check in checks if check["outcome"] == "passed"]
@@ -136,11 +136,11 @@ class ActionModule(ActionBase):
         group = arguments["group"] or layer
         tests = PROJECT / "tests" / layer
         if not tests.is_dir():
-            raise AnsibleActionFail(f"verify_layer: layer is '{layer}', and there is no folder {tests} with its checks")
+            raise AnsibleActionFail(f"verify_layer: layer is '{layer}'; expected a layer with checks in {tests}")
 
         wanted = list(task_vars["groups"].get(group, []))
         present = [host for host in wanted if host in task_vars["ansible_play_hosts"]]
-        # Not left out by --limit, but lost on the way: failed or unreachable in an earlier play.
+        # Not excluded by --limit, but lost during the run: failed or unreachable in an earlier play.
         dropped = [host for host in wanted if host in task_vars["ansible_play_hosts_all"] and host not in present]
         report = {
             "layer": layer,
@@ -154,7 +154,7 @@ class ActionModule(ActionBase):
             "checks": [],
         }
         if self._task.check_mode:
-            report["reason"] = "check mode changes nothing, and so there was nothing new to verify"
+            report["reason"] = "check mode changes nothing, so there was nothing new to verify"
         elif dropped:
             report["outcome"] = "failed"
             report["reason"] = f"{', '.join(dropped)} dropped out of this run, failed or unreachable"
@@ -187,19 +187,19 @@ class ActionModule(ActionBase):
         return result
 
     def _run_checks(self, tests, group, present, task_vars):
-        """Run pytest; returns (checks, problems, exit status, output), secrets taken out of every text."""
+        """Run pytest; returns (checks, problems, exit status, output), with secrets removed from all texts."""
         with tempfile.TemporaryDirectory(prefix="vitrine-gate.") as folder:  # mode 0700
             inventory, secrets = self._describe_run(group, present, task_vars)
             inventory_file = pathlib.Path(folder, "inventory.json")
             inventory_file.touch(mode=0o600)
             inventory_file.write_text(json.dumps(inventory, cls=AnsibleJSONEncoder, preprocess_unsafe=False))
             log = pathlib.Path(folder, "report.jsonl")
-            # An ansible.cfg of the gate's own, so that no group_vars come in again, unresolved.
+            # The gate has its own ansible.cfg, so that no unresolved group_vars are read again.
             configuration = pathlib.Path(folder, "ansible.cfg")
             configuration.write_text(SSH_CONFIGURATION)
             environment = dict(os.environ, ANSIBLE_CONFIG=str(configuration))
             environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
-            # The gate's own inventory is complete: an environment's must not be mixed in.
+            # The gate's inventory is complete: one from the environment must not be mixed in.
             environment.pop("ANSIBLE_INVENTORY", None)
             run = subprocess.run(
                 [
@@ -232,7 +232,7 @@ class ActionModule(ActionBase):
         hostvars = task_vars["hostvars"]
         secrets = set()
         resolved = {}
-        # Without those that are in no group: what a cloud's inventory lists of its servers, under their names there.
+        # Without ungrouped hosts: those are servers listed by a cloud's inventory, under their names in the cloud.
         for host in set(task_vars["groups"]["all"]) - set(task_vars["groups"].get("ungrouped", [])):
             resolved[host] = {}
             raw = dict(hostvars.raw_get(host), hostvars=hostvars)
@@ -242,13 +242,13 @@ class ActionModule(ActionBase):
                     continue
                 if name in ("groups", "group_names", "hostvars", "omit", "environment", "vars"):
                     continue
-                # How hosts come to be: composed of every host's variables, for each of them.
+                # Provisioning variables are slow: for each host, they are composed from the variables of all hosts.
                 if name.startswith("provision_"):
                     continue
                 try:
                     value = templar.template(raw[name])
                     json.dumps(value, cls=AnsibleJSONEncoder)
-                except Exception as problem:  # a variable that nobody can resolve is nobody's promise
+                except Exception as problem:  # no promise depends on a variable that cannot be resolved
                     display.warning(f"verify_layer: {host}: {name} left out: {problem}")
                     continue
                 resolved[host][name] = value
@@ -263,7 +263,7 @@ class ActionModule(ActionBase):
 
 
 def redactor(secrets):
-    """Return a function that blots out every one of `secrets` (an iterable of str) in a text."""
+    """Return a function that replaces all `secrets` (an iterable of str) in a text by asterisks."""
     if not secrets:
         return lambda text: text
     pattern = re.compile("|".join(re.escape(secret) for secret in sorted(secrets, key=len, reverse=True)))
@@ -271,7 +271,7 @@ def redactor(secrets):
 
 
 def describe_failure(report):
-    """Say what a failed gate found, a paragraph per promise: host, promise, what was seen, the journal's last lines.
+    """Describe a failed gate, with a paragraph per promise: host, promise, what was seen, last lines of the journal.
 
     Args:
         report: dict, as written to the report file.

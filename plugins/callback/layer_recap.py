@@ -1,4 +1,4 @@
-"""A recap of the layers after the run, and reports/site.json for programs that want to know."""
+"""A recap of the layers after the run, and reports/site.json for other programs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ name: layer_recap
 type: aggregate
 short_description: One line per layer at the end of a run
 description:
-  - Says of every layer that the run touched what was applied, how many checks passed and how long it took, and the
-    addresses of the site. Writes the same to C(<reports_dir>/site.json).
+  - Shows for every layer in the run what was applied, how many checks passed and how long it took, and the addresses of
+    the site. Writes the same to C(<reports_dir>/site.json).
 """
 
 PHASES = ("apply", "verify")
@@ -32,7 +32,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def __init__(self):
-        """Begin with no layers seen."""
+        """Start without layers."""
         super().__init__()
         self._layers: dict[str, dict] = {}
         self._current: dict | None = None
@@ -42,7 +42,7 @@ class CallbackModule(CallbackBase):
         self._host = None
 
     def v2_playbook_on_play_start(self, play):
-        """Note which layer the play belongs to."""
+        """Find out to which layer the play belongs."""
         self._close()
         self._play = play
         phase = next((tag for tag in play.tags if tag in PHASES), None)
@@ -51,12 +51,12 @@ class CallbackModule(CallbackBase):
             self._current = self._layers.setdefault(name, new_layer(name))
 
     def v2_playbook_on_no_hosts_matched(self):
-        """A gate without hosts has verified nothing."""
+        """Record that a gate without hosts has verified nothing."""
         if self._current is not None and "verify" in self._play.tags:
             self._current["reason"] = "no host of its group takes part in this run"
 
     def v2_runner_on_ok(self, result):
-        """Count what was applied, and take the gate's report."""
+        """Count changes, and store the gate's report."""
         self._host = result.host
         if self._current is not None and "apply" in self._play.tags:
             self._current["applied"] = True
@@ -64,7 +64,7 @@ class CallbackModule(CallbackBase):
         self._take_report(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        """Remember where it ended, and take the gate's report."""
+        """Record where the run failed, and store the gate's report."""
         self._host = result.host
         if not ignore_errors and self._current is not None and "apply" in self._play.tags:
             self._current["outcome"] = "failed"
@@ -72,7 +72,7 @@ class CallbackModule(CallbackBase):
         self._take_report(result)
 
     def v2_runner_on_unreachable(self, result):
-        """A host that cannot be reached has failed its layer."""
+        """Record that the layer of an unreachable host has failed."""
         if self._current is not None:
             self._current["outcome"] = "failed"
             self._current["reason"] = f"{result.host.get_name()} cannot be reached"
@@ -110,7 +110,7 @@ class CallbackModule(CallbackBase):
         self._current = None
 
     def _take_report(self, result):
-        """Move a gate's findings into the recap."""
+        """Add the report of a gate to the recap."""
         report = result.result.get("report") if result.task.action.endswith("verify_layer") else None
         if not isinstance(report, dict) or "outcome" not in report:
             return
@@ -123,14 +123,14 @@ class CallbackModule(CallbackBase):
             layer["seconds"] = round(layer["seconds"] + report["seconds"], 1)
 
     def _site(self):
-        """Return the site's addresses, as the variables of the last host that answered say."""
+        """Return the site's addresses, from the variables of the last host that answered."""
         manager = self._play.get_variable_manager()
-        # Where none took part, any host has what the site has in common; there is no public way to the hosts.
+        # If no host took part, any host has the site's common variables; Ansible has no public API for the hosts.
         host = self._host or next(iter(manager._inventory.get_hosts(ignore_limits=True)), None)
         if host is None:
             return {}
         values = manager.get_vars(play=self._play, host=host)
-        # Ansible gives them only to a run that had hosts.
+        # Ansible sets this only in runs with hosts.
         values.setdefault("hostvars", HostVars(manager._inventory, manager, self._play.get_loader()))
         templar = Templar(loader=self._play.get_loader(), variables=values)
         groups = values.get("groups", {})
@@ -152,7 +152,7 @@ COLOURS = {"verified": "green", "failed": "red", "not verified": "bright yellow"
 
 
 def new_layer(name):
-    """Return what is known of a layer before anything happened to it (name: str)."""
+    """Return the initial record of a layer (name: str)."""
     return {
         "layer": name,
         "applied": False,

@@ -1,4 +1,4 @@
-"""What the modules that log in to OMERO.server have in common."""
+"""Common documentation of modules that log in to OMERO.server."""
 
 
 class ModuleDocFragment:
@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   login_host: {description: Host of OMERO.server., type: str, default: localhost}
-  login_port: {description: Its TLS port., type: int, default: 4064}
+  login_port: {description: TLS port of OMERO.server., type: int, default: 4064}
   login_user: {description: An OMERO administrator., type: str, default: root}
-  login_password: {description: That user's password., type: str, required: true}
+  login_password: {description: Password of C(login_user)., type: str, required: true}
 """

@@ -1,19 +1,19 @@
-"""What IBM Storage Scale (GPFS) says of a node and its mounts, and what the kernel says of the same.
+"""State of a node of IBM Storage Scale (GPFS) and of its mounts, according to the product and to the kernel.
 
-The commands' -Y output is made for programs: fields between colons, a HEADER line for each kind of row, and whatever
-could be mistaken for a colon percent-encoded (IBM's mmclidecode).
+The commands' -Y output is meant for programs: fields separated by colons, a HEADER line for each kind of row, and
+special characters percent-encoded (IBM's mmclidecode).
 """
 
 import json
 from itertools import zip_longest
 from urllib.parse import unquote
 
-# Before the fields of a row: command, kind of row, HEADER or 0, version, two that are reserved.
+# A row begins with command, kind of row, HEADER or 0, version and two reserved fields.
 FIRST_FIELD = 6
 
 
 class GpfsError(Exception):
-    """A command failed or gave no answer that can be read; the text says which, and its own words."""
+    """A command failed or its output cannot be parsed; the text names the command and quotes its output."""
 
 
 def parse(text):
@@ -23,16 +23,16 @@ def parse(text):
         text: str, as the command printed it.
 
     Returns:
-        A dict from each kind of row (str, empty where a command has one kind only) to its rows: a list of dict from
-        field names to str, decoded. A kind of which there is no row has an empty list.
+        A dict from each kind of row (str, empty if a command has only one kind) to its rows: a list of dict from field
+        names to str, decoded. A kind without rows has an empty list.
 
     Raises:
-        GpfsError: There is no HEADER line, or a row comes without one.
+        GpfsError: There is no HEADER line, or a row without one.
     """
     headers, rows = {}, {}
     for line in text.splitlines():
         parts = [unquote(part) for part in line.strip().split(":")]
-        # Warnings come between the lines at times.
+        # There may be warnings between the lines.
         if len(parts) <= FIRST_FIELD:
             continue
         kind = parts[1]
@@ -40,7 +40,7 @@ def parse(text):
             headers[kind] = parts[FIRST_FIELD:]
             rows.setdefault(kind, [])
         elif kind in headers:
-            # The colon at the end makes one name and one value more, both empty.
+            # The trailing colon adds an empty name and an empty value.
             fields = zip_longest(headers[kind], parts[FIRST_FIELD:], fillvalue="")
             rows[kind].append({name: value for name, value in fields if name})
         else:
@@ -51,7 +51,7 @@ def parse(text):
 
 
 def read_node(mmlscluster, mmgetstate):
-    """Say which node this is, and in which state.
+    """Return the identity and state of this node.
 
     Args:
         mmlscluster: str, output of mmlscluster -Y.
@@ -61,11 +61,11 @@ def read_node(mmlscluster, mmgetstate):
         A dict of str: cluster, node, address (of its daemon), state (active, arbitrating, down, unknown ...).
 
     Raises:
-        GpfsError: The answers do not fit together.
+        GpfsError: The answers contradict each other.
     """
     cluster, states = parse(mmlscluster), parse(mmgetstate).get("", [])
     if len(states) != 1 or not cluster.get("clusterSummary"):
-        raise GpfsError(f"mmgetstate -Y names {len(states)} nodes, wanted is this one: {mmgetstate.strip()}")
+        raise GpfsError(f"mmgetstate -Y names {len(states)} nodes, expected this one: {mmgetstate.strip()}")
     state = states[0]
     # The two commands name the node differently (with and without its domain); its number is the same.
     found = [node for node in cluster.get("clusterNode", []) if node["nodeNumber"] == state["nodeNumber"]]
@@ -90,27 +90,27 @@ def read_kernel(findmnt):
 
 
 def judge_mount(wanted, node, mmlsmount, kernel, fstype="gpfs"):
-    """Compare what is wanted with what Storage Scale and the kernel say; neither is believed alone.
+    """Compare the configured mount with the state in Storage Scale and in the kernel; both must agree.
 
     Args:
         wanted: dict with file_system, path, read_only (bool), and perhaps owning_cluster.
         node: dict, as from read_node.
         mmlsmount: str, output of mmlsmount <file system> -L -Y.
         kernel: list of dict, as from read_kernel.
-        fstype: str, what the kernel calls the type.
+        fstype: str, type of the mounts in the kernel.
 
     Returns:
         A tuple (state, seen): mounted, absent, stale, elsewhere, occupied, foreign, writable or read_only; and in a
-        sentence what was seen.
+        sentence, what was seen.
     """
     name, path = wanted["file_system"], wanted["path"]
     rows = [row for row in parse(mmlsmount).get("", []) if row["localDevName"] == name]
     owners = {row["owningCluster"] for row in rows if row["owningCluster"]}
-    # A row of another mode is an internal mount: in use by a command of Storage Scale, invisible to everybody else.
+    # A row with another mode is an internal mount: used by a command of Storage Scale, and invisible otherwise.
     modes = [row["mountMode"] for row in rows if row["nodeIP"] == node["address"] and row["mountMode"] in ("RW", "RO")]
     told = f"mmlsmount says that {name} is " + (f"mounted on {node['node']} ({modes[0]})" if modes else "not mounted")
     ours = [mount for mount in kernel if mount["source"].removeprefix("/dev/") == name and mount["fstype"] == fstype]
-    # Of several mounts over each other the last is the one that is seen.
+    # Of several mounts on top of each other, only the last is visible.
     there = ([mount for mount in kernel if mount["target"] == path] or [None])[-1]
 
     owner = wanted.get("owning_cluster") or node["cluster"]
@@ -134,28 +134,28 @@ def judge_mount(wanted, node, mmlsmount, kernel, fstype="gpfs"):
 
 
 class Node:
-    """Asks a node; changes nothing."""
+    """Queries a node without changing anything."""
 
     def __init__(self, run, folder="/usr/lpp/mmfs/bin", timeout=60, fstype="gpfs"):
-        """Take how to ask.
+        """Store how to run commands.
 
         Args:
             run: function from a list of str to (exit status, output, errors).
-            folder: str, where the commands are.
+            folder: str, directory of the commands.
             timeout: int, seconds that each may take.
-            fstype: str, what the kernel calls the type.
+            fstype: str, type of the mounts in the kernel.
         """
         self._run, self._folder, self._timeout, self._fstype = run, folder, timeout, fstype
 
     def _ask(self, command, *arguments):
-        """Run a command; returns its output. Raises GpfsError with its own words."""
+        """Run a command; returns its output. Raises GpfsError with the command's message."""
         status, output, errors = self._run(["timeout", "--kill-after=5", str(self._timeout), command, *arguments])
         if status:
             words = " ".join((errors.strip() or output.strip()).split())
             if status in (124, 137):
                 words = f"no answer within {self._timeout} s. {words}"
             raise GpfsError(
-                f"{' '.join([command.rpartition('/')[2], *arguments])}: {words or 'no word'} (exit status {status})"
+                f"{' '.join([command.rpartition('/')[2], *arguments])}: {words or 'no message'} (exit status {status})"
             )
         return output
 
@@ -164,11 +164,11 @@ class Node:
         return self._ask(f"{self._folder}/{command}", *arguments)
 
     def read(self):
-        """Return which node this is, as read_node does."""
+        """Return the identity and state of this node, as read_node does."""
         return read_node(self._mm("mmlscluster", "-Y"), self._mm("mmgetstate", "-Y"))
 
     def read_mount(self, wanted, node):
-        """Look at one mount.
+        """Read the state of a mount.
 
         Args:
             wanted: dict, as judge_mount takes it; may have a fileset.

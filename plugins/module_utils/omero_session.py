@@ -19,15 +19,15 @@ ARGUMENTS = {
 
 @contextlib.contextmanager
 def session(module):
-    """Log in to OMERO.server, and out again.
+    """Log in to OMERO.server, and log out at the end.
 
     Args:
         module: AnsibleModule with the arguments ARGUMENTS.
 
     Yields:
-        omero.client with a session; its connection is TLS.
+        omero.client with a session over TLS.
 
-    The module fails, in the server's words, when omero-py is missing or the login does not succeed.
+    The module fails if omero-py is missing, or, with the server's message, if the login fails.
     """
     try:
         import Glacier2
@@ -35,8 +35,8 @@ def session(module):
         import omero
     except ImportError as problem:
         module.fail_json(
-            msg=f"omero-py is missing for {module._name}: {problem}. Set ansible_python_interpreter to the python of a "
-            "virtualenv that has it, such as /opt/omero/server/venv/bin/python."
+            msg=f"omero-py is missing for {module._name}: {problem}. Set ansible_python_interpreter to the Python of a "
+            "virtualenv with omero-py, such as /opt/omero/server/venv/bin/python."
         )
     host, port, user = (module.params[name] for name in ("login_host", "login_port", "login_user"))
     client = omero.client(host=host, port=port)
@@ -49,7 +49,7 @@ def session(module):
     try:
         yield client
     except omero.ServerError as problem:
-        module.fail_json(msg=f"OMERO.server refused: {type(problem).__name__}: {problem.message}")
+        module.fail_json(msg=f"OMERO.server refused the request: {type(problem).__name__}: {problem.message}")
     finally:
         client.closeSession()
 
@@ -77,7 +77,7 @@ def create_session(client, user, password):
 
 
 def can_log_in(module, user, password):
-    """Tell whether a user has a password.
+    """Check whether a user can log in with a password.
 
     Args:
         module: AnsibleModule with the arguments ARGUMENTS, within its session.

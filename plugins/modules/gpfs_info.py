@@ -1,27 +1,27 @@
 #!/usr/bin/python
-"""What a node of IBM Storage Scale says of itself and its mounts."""
+"""State of a node of IBM Storage Scale and of its mounts."""
 
 DOCUMENTATION = r"""
 module: gpfs_info
 short_description: State of a node of IBM Storage Scale (GPFS) and of its mounts
 description:
-  - Asks the product's own commands (mmlscluster, mmgetstate, mmlsfs, mmlsmount, mmlsfileset) and the kernel.
-  - Changes nothing. Fails when the product is not installed, and with a command's words when that says nothing of it.
+  - Queries the product's own commands (mmlscluster, mmgetstate, mmlsfs, mmlsmount, mmlsfileset) and the kernel.
+  - Changes nothing. Fails if the product is not installed, or, with the command's message, if a command fails.
 options:
-  bin: {description: Folder of the product's commands., type: path, default: /usr/lpp/mmfs/bin}
+  bin: {description: Directory of the product's commands., type: path, default: /usr/lpp/mmfs/bin}
   timeout: {description: Seconds that each command may take., type: int, default: 60}
-  fstype: {description: What the kernel calls the type of the file system., type: str, default: gpfs}
+  fstype: {description: Type of the mounts in the kernel., type: str, default: gpfs}
   mounts:
-    description: The mounts to look at. Nothing is said of them when the node is not active.
+    description: The mounts to check. They are not checked if the node is not active.
     type: list
     elements: dict
     default: []
     suboptions:
-      file_system: {description: Its name on this cluster., type: str, required: true}
+      file_system: {description: Name of the file system on this cluster., type: str, required: true}
       path: {description: Mount point., type: path, required: true}
-      read_only: {description: Whether it shall be mounted read-only., type: bool, default: false}
+      read_only: {description: Whether the mount must be read-only., type: bool, default: false}
       fileset: {description: A fileset that must be linked below the mount point., type: str}
-      owning_cluster: {description: Cluster that owns it; without it the node's own., type: str}
+      owning_cluster: {description: Cluster that owns the file system; by default the node's own., type: str}
 """
 
 RETURN = r"""
@@ -32,7 +32,7 @@ node:
   sample: {cluster: storage.example.org, node: image01, address: 192.168.1.13, state: active}
 mounts:
   description:
-    - The mounts asked for, each with C(state) and, as a sentence, what was C(seen).
+    - The given mounts, each with C(state) and, as a sentence, what was C(seen).
     - >-
       The state is mounted, absent, stale, elsewhere, occupied, foreign, writable, read_only, unknown, not_at_boot or
       fileset.
@@ -71,9 +71,9 @@ def main():
     if not os.access(command, os.X_OK):
         module.fail_json(
             msg=f"IBM Storage Scale is not installed on this host: there is no {command}. It is in no package index: "
-            "it comes from IBM (Fix Central, with a licence) or from a repository of your own. Install gpfs.base and "
-            "what goes with it, join the host to the cluster (mmaddnode) and run again; gpfs_client_bin names another "
-            "folder."
+            "get it from IBM (Fix Central, with a licence) or from your own repository. Install gpfs.base and the "
+            "packages that belong to it, join the host to the cluster (mmaddnode) and run again. If the commands are "
+            "elsewhere, set gpfs_client_bin."
         )
     asked = Node(module.run_command, wanted["bin"], wanted["timeout"], wanted["fstype"])
     try:
@@ -82,9 +82,9 @@ def main():
         if node["state"] == "active":
             mounts = [mount | asked.read_mount(mount, node) for mount in wanted["mounts"]]
     except GpfsError as problem:
-        module.fail_json(msg=f"IBM Storage Scale does not answer as it should: {problem}")
+        module.fail_json(msg=f"IBM Storage Scale gives an unexpected answer: {problem}")
     except KeyError as missing:
-        module.fail_json(msg=f"IBM Storage Scale does not answer as it should: an answer lacks the field {missing}")
+        module.fail_json(msg=f"IBM Storage Scale gives an unexpected answer: it lacks the field {missing}")
     module.exit_json(changed=False, node=node, mounts=mounts)
 
 

@@ -3,21 +3,21 @@
 
 DOCUMENTATION = r"""
 module: omero_group
-short_description: Make an OMERO group and set its permissions
+short_description: Create an OMERO group and set its permissions
 description:
-  - Needs omero-py in the interpreter that it runs with.
+  - Requires omero-py in the Python interpreter that runs the module.
 extends_documentation_fragment: [omero_login]
 options:
   name: {description: Name of the group., type: str, required: true}
   permissions:
-    description: Permissions as OMERO writes them.
+    description: Permissions in OMERO's notation.
     type: str
     choices: [rw----, rwr---, rwra--, rwrw--]
     required: true
 """
 
 RETURN = r"""
-id: {description: Id of the group., type: int, returned: when it exists}
+id: {description: ID of the group., type: int, returned: when the group exists}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -39,7 +39,7 @@ def main():
 
 
 def ensure(module, client):
-    """Make the group as wanted; returns the module's result."""
+    """Create or update the group; returns the module's result."""
     import omero
     from omero.model import ExperimenterGroupI, PermissionsI
     from omero.rtypes import rbool, rstring

@@ -1,18 +1,18 @@
 #!/usr/bin/python
-"""An OMERO user and their groups."""
+"""An OMERO user with their groups."""
 
 DOCUMENTATION = r"""
 module: omero_user
-short_description: Make an OMERO user and put them into groups
+short_description: Create an OMERO user and add them to groups
 description:
-  - Needs omero-py in the interpreter that it runs with.
-  - Adds groups and takes none away.
+  - Requires omero-py in the Python interpreter that runs the module.
+  - Adds the user to groups, and removes them from none.
 extends_documentation_fragment: [omero_login]
 options:
   name: {description: Login name., type: str, required: true}
   password: {description: Password., type: str, required: true}
   update_password:
-    description: Whether the password is given at creation alone, or also to a user who cannot log in with it.
+    description: Whether to set the password only at creation, or also if the user cannot log in with it.
     type: str
     choices: [on_create, always]
     default: on_create
@@ -22,7 +22,7 @@ options:
 """
 
 RETURN = r"""
-id: {description: Id of the experimenter., type: int, returned: when it exists}
+id: {description: ID of the experimenter., type: int, returned: when the user exists}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -48,7 +48,7 @@ def main():
 
 
 def ensure(module, client):
-    """Make the user as wanted; returns the module's result."""
+    """Create or update the user; returns the module's result."""
     import omero
     from omero.model import ExperimenterGroupI, ExperimenterI
     from omero.rtypes import rbool, rstring
@@ -67,7 +67,7 @@ def ensure(module, client):
         user.firstName = rstring(module.params["first_name"])
         user.lastName = rstring(module.params["last_name"])
         user.ldap = rbool(False)
-        # Every user is a member of the group `user`, OMERO's own, beside those that hold data.
+        # Besides groups that hold data, every user is a member of OMERO's own group `user`.
         everyone = admin.getSecurityRoles().userGroupId
         identity = admin.createExperimenterWithPassword(
             user,

@@ -1,50 +1,51 @@
 #!/usr/bin/python
-"""Whether an OpenStack can give what a site wants, before anything is made."""
+"""Checks that an OpenStack can provide a site, before anything is created."""
 
 DOCUMENTATION = r"""
 module: openstack_preflight
-short_description: Check what a site wants of an OpenStack
+short_description: Check that an OpenStack can provide a site
 description:
-  - Logs in, looks for image, flavors, external network and volume types, and compares quotas with what is missing.
-  - Refuses a network, subnet or router of the wanted name that is another's, and a volume that would have to shrink.
-  - Fails with every problem at once, each in the cloud's own words or names, with a remedy. Changes nothing.
-  - Needs openstacksdk in the interpreter.
+  - Logs in, looks for image, flavors, external network and volume types, and compares quotas with missing resources.
+  - Refuses a network, subnet or router that has the site's name but belongs to something else, and a volume that would
+    have to shrink.
+  - Fails with all problems at once, each with the cloud's own names or messages and a remedy. Changes nothing.
+  - Requires openstacksdk in the Python interpreter that runs the module.
 options:
-  cloud: {description: Entry of clouds.yaml., type: str, required: true}
+  cloud: {description: Name of the entry in clouds.yaml., type: str, required: true}
   image: {description: Name of the image of every server., type: str, required: true}
-  external_network: {description: Name of the network that floating IPs come from., type: str, required: true}
-  network: {description: Name of the site's own network, subnet and router., type: str, required: true}
-  tag: {description: Tag that these carry when they are this environment's., type: str, required: true}
-  security_groups: {description: Names of the wanted security groups., type: list, elements: str, default: []}
+  external_network: {description: Name of the network that provides floating IPs., type: str, required: true}
+  network: {description: "Name of the site's own network, subnet and router.", type: str, required: true}
+  tag: {description: Tag of network resources that belong to this environment., type: str, required: true}
+  security_groups: {description: Names of the site's security groups., type: list, elements: str, default: []}
   servers:
-    description: The wanted servers.
+    description: Servers of the site.
     type: list
     elements: dict
     required: true
     options:
-      name: {description: The server's name in the cloud., type: str, required: true}
-      flavor: {description: Name of its flavor., type: str, required: true}
-      floating_ip: {description: Whether it gets a floating IP., type: bool, default: false}
-      floating_ip_address: {description: "The one that it gets, which must be the project's.", type: str}
-      boot_volume: {description: "Size of the volume that it boots from, in GiB; else the flavor's.", type: int}
+      name: {description: Name of the server in the cloud., type: str, required: true}
+      flavor: {description: Name of the server's flavor., type: str, required: true}
+      floating_ip: {description: Whether the server gets a floating IP., type: bool, default: false}
+      floating_ip_address: {description: Floating IP of the project to assign., type: str}
+      boot_volume: {description: Size of the server's boot volume in GiB; by default it has none., type: int}
   volumes:
-    description: The wanted volumes.
+    description: Volumes of the site.
     type: list
     elements: dict
     default: []
     options:
-      name: {description: The volume's name in the cloud., type: str, required: true}
-      size: {description: "Its size, in GiB.", type: int, required: true}
-      type: {description: Name of its type; the cloud's default one where left out., type: str}
-      volume: {description: Name or id of the volume that it is a clone of., type: str}
-      snapshot: {description: Name or id of the snapshot that it is made of., type: str}
+      name: {description: Name of the volume in the cloud., type: str, required: true}
+      size: {description: Size of the volume in GiB., type: int, required: true}
+      type: {description: Name of the volume's type; by default that of the cloud., type: str}
+      volume: {description: Name or ID of a volume to clone., type: str}
+      snapshot: {description: Name or ID of a snapshot from which the volume is created., type: str}
 """
 
 RETURN = r"""
-missing_servers: {description: Wanted servers that are not there., type: list, elements: str, returned: success}
-missing_volumes: {description: Wanted volumes that are not there., type: list, elements: str, returned: success}
+missing_servers: {description: Servers that do not exist yet., type: list, elements: str, returned: success}
+missing_volumes: {description: Volumes that do not exist yet., type: list, elements: str, returned: success}
 needs:
-  description: What is still to be made, as quotas count it.
+  description: Resources still to be created, in the units of quotas.
   type: dict
   returned: success
   sample: {instances: 6, cores: 8, ram: 10240, volumes: 3, gigabytes: 30, ports: 7, networks: 1, security groups: 8}
@@ -61,12 +62,12 @@ except ImportError as problem:
 else:
     missing_library = None
 
-# Units of what quotas count, where it is not a number of things.
+# Units of quotas that are not plain numbers.
 UNITS = {"ram": " MiB", "gigabytes": " GiB"}
 
 
 class RefusedError(Exception):
-    """The cloud cannot even be asked; the text says why."""
+    """The cloud cannot even be queried; the text gives the reason."""
 
 
 def connect(name):
@@ -79,32 +80,32 @@ def connect(name):
         openstack.connection.Connection with a token.
 
     Raises:
-        RefusedError: There is no such entry, nobody answers, or the cloud does not let the user in.
+        RefusedError: There is no such entry, nothing answers, or the cloud rejects the user.
     """
     try:
         cloud = openstack.connect(cloud=name)
         cloud.authorize()
     except ConfigException as fault:
         raise RefusedError(
-            f"clouds.yaml: {fault} Name an entry of it, or set OS_CLIENT_CONFIG_FILE to the file."
+            f"clouds.yaml: {fault} Use the name of an entry, or set OS_CLIENT_CONFIG_FILE to the file."
         ) from fault
     except (ClientException, SDKException) as fault:
-        remedy = "Look at the address in clouds.yaml, and whether it can be reached from here."
-        # openstacksdk wraps what keystone said.
+        remedy = "Check the address in clouds.yaml, and that it can be reached from here."
+        # openstacksdk wraps keystone's message.
         if isinstance(fault, Unauthorized) or "HTTP 401" in str(fault):
-            remedy = "Look at user, project and password in clouds.yaml."
+            remedy = "Check user, project and password in clouds.yaml."
         raise RefusedError(f"logging in to the cloud {name} failed: {fault} {remedy}") from fault
     return cloud
 
 
 def absences(wanted, offered, kind, variable):
-    """Say which wanted names a cloud does not offer.
+    """List the names that a cloud does not offer.
 
     Args:
         wanted: iterable of str.
         offered: iterable of str.
-        kind: str, what they are.
-        variable: str, where they are set.
+        kind: str, the kind of the names.
+        variable: str, the variable that sets them.
 
     Returns:
         list of str, a sentence for each.
@@ -117,25 +118,25 @@ def absences(wanted, offered, kind, variable):
 
 
 def shortages(needs, quotas):
-    """Say which quotas do not suffice.
+    """List the quotas that do not suffice.
 
     Args:
-        needs: dict of str to int, what is still to be made.
-        quotas: dict of str to (used, limit), both int; a negative limit is none.
+        needs: dict of str to int, the resources still to be created.
+        quotas: dict of str to (used, limit), both int; a negative limit means no limit.
 
     Returns:
         list of str, a sentence for each.
     """
     return [
         f"quota of {name}: {needs[name]}{UNITS.get(name, '')} more are needed, and {max(limit - used, 0)}"
-        f"{UNITS.get(name, '')} are left ({used} of {limit} in use). Ask the cloud's operator for more, or want less."
+        f"{UNITS.get(name, '')} are left ({used} of {limit} in use). Ask the cloud's operator for more, or use less."
         for name, (used, limit) in quotas.items()
         if limit >= 0 and needs[name] > 0 and used + needs[name] > limit
     ]
 
 
 def count(servers, volumes, flavors, floating, groups, network):
-    """Count what is to be made, as quotas do.
+    """Count the resources to be created, in the units of quotas.
 
     Args:
         servers: list of dict, the missing servers.
@@ -143,7 +144,7 @@ def count(servers, volumes, flavors, floating, groups, network):
         flavors: dict of str to an object with vcpus and ram (MiB).
         floating: int, missing floating IPs.
         groups: int, missing security groups.
-        network: dict of str to int, what is missing of networks, subnets and routers.
+        network: dict of str to int, missing networks, subnets and routers.
 
     Returns:
         dict of str to int.
@@ -156,7 +157,7 @@ def count(servers, volumes, flavors, floating, groups, network):
         "ram": sum(each.ram for each in known),
         "volumes": len(volumes) + len(boot),
         "gigabytes": sum(each["size"] for each in volumes) + sum(boot),
-        # The router has one in the site's network.
+        # The router has a port in the site's network.
         "ports": len(servers) + network["routers"],
         "floating IPs": floating,
         "security groups": groups,
@@ -165,7 +166,7 @@ def count(servers, volumes, flavors, floating, groups, network):
 
 
 def read_quotas(cloud):
-    """Ask for the project's quotas; returns a dict of str to (used, limit)."""
+    """Read the project's quotas; returns a dict of str to (used, limit)."""
     compute = cloud.compute.get_limits().absolute
     storage = cloud.block_storage.get_limits().absolute
     network = cloud.network.get_quota(cloud.current_project_id, details=True)
@@ -188,12 +189,12 @@ def read_quotas(cloud):
 
 
 def used_of(detail):
-    """What neutron counts as taken (detail: dict with used and reserved)."""
+    """Return the number that neutron counts as used (detail: dict with used and reserved)."""
     return detail["used"] + int(detail["reserved"])
 
 
 def look(cloud, wanted):
-    """Compare what is wanted with what the cloud has.
+    """Compare the site's configuration with the cloud.
 
     Args:
         cloud: openstack.connection.Connection.
@@ -211,7 +212,7 @@ def look(cloud, wanted):
     without = [each for each in floating if not has_floating_ip(there.get(each["name"]))]
     groups = set(wanted["security_groups"]) - {each.name for each in cloud.network.security_groups()}
     addresses = list(cloud.network.ips())
-    # What an environment had, and no server has now, is given again.
+    # Floating IPs of the environment that no server has now are assigned again.
     spare = [each for each in addresses if wanted["tag"] in each.tags and not each.fixed_ip_address]
     network, problems = look_at_network(cloud, wanted["network"], wanted["tag"])
     needs = count(missing, missing_volumes, flavors, max(len(without) - len(spare), 0), len(groups), network)
@@ -251,12 +252,12 @@ def look(cloud, wanted):
 
 
 def look_at_network(cloud, name, tag):
-    """Look for network, subnet and router of the wanted name.
+    """Look for network, subnet and router with the site's name.
 
     Args:
         cloud: openstack.connection.Connection.
         name: str.
-        tag: str, what is this environment's carries it.
+        tag: str, tag of resources that belong to this environment.
 
     Returns:
         (missing: dict as for count, problems: list of str).
@@ -266,8 +267,8 @@ def look_at_network(cloud, name, tag):
         same = list(getattr(cloud.network, kind)(name=name, project_id=cloud.current_project_id))
         missing[kind] = 0 if same else 1
         problems += [
-            f"a {kind[:-1]} '{name}' is there already ({each.id}) and not this site's: it has no tag {tag}. Choose"
-            f" another name for the site. If a run of this site was cut off, tag it and run this again:"
+            f"a {kind[:-1]} '{name}' exists already ({each.id}) and is not this site's: it has no tag {tag}. Choose"
+            f" another name for the site. If a run of this site was interrupted, tag it and run this again:"
             f" openstack {kind[:-1]} set --tag {tag} {each.id}"
             for each in same
             if tag not in each.tags
@@ -276,7 +277,7 @@ def look_at_network(cloud, name, tag):
 
 
 def unfit_sources(volumes, kind, offered):
-    """Say which volumes cannot be made of what they shall be made of.
+    """List the volumes that cannot be created from their sources.
 
     Args:
         volumes: list of dict, the missing volumes of the kind.
@@ -291,12 +292,12 @@ def unfit_sources(volumes, kind, offered):
         sources = [each for each in offered if volume[kind] in (each.id, each.name)]
         if len(sources) != 1:
             problems.append(
-                f"volume '{volume['name']}' shall be made of the {kind} '{volume[kind]}', and there are {len(sources)}"
-                f" of that name. Name one that is there, by its id if need be."
+                f"volume '{volume['name']}' is to be created from the {kind} '{volume[kind]}', but there are"
+                f" {len(sources)} with that name. Use an existing one, by its ID if necessary."
             )
         problems += [
-            f"volume '{volume['name']}' shall have {volume['size']} GiB, and the {kind} '{volume[kind]}' that it is"
-            f" made of has {each.size}. Want as much or more."
+            f"volume '{volume['name']}' has size {volume['size']} GiB, but its source, the {kind} '{volume[kind]}',"
+            f" has {each.size} GiB. Set the same size or more."
             for each in sources
             if each.size > volume["size"]
         ]
@@ -304,10 +305,10 @@ def unfit_sources(volumes, kind, offered):
 
 
 def shrinking(volumes, sizes):
-    """Say which volumes would have to shrink, which none can (volumes: list of dict; sizes: dict of int, GiB)."""
+    """List the volumes that would have to shrink, which none can (volumes: list of dict; sizes: dict of int, GiB)."""
     return [
-        f"volume '{each['name']}' has {sizes[each['name']]} GiB, and wanted are {each['size']}; a volume can only grow."
-        f" Want what it has."
+        f"volume '{each['name']}' has {sizes[each['name']]} GiB, expected {each['size']}; a volume can only grow."
+        f" Set the present size or more."
         for each in volumes
         if sizes.get(each["name"], 0) > each["size"]
     ]
@@ -358,12 +359,12 @@ def main():
     except RefusedError as refusal:
         problems = [str(refusal)]
     except (ClientException, SDKException) as fault:
-        problems = [f"the cloud did not answer a question: {fault}"]
+        problems = [f"the cloud did not answer a request: {fault}"]
     if problems:
         number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "\n".join(f"  {each}" for each in problems)
         module.fail_json(
-            msg=f"The cloud cannot give what the site wants, and nothing was made. {number}:\n{lines}",
+            msg=f"The cloud cannot provide the site, and nothing was created. {number}:\n{lines}",
             problems=problems,
         )
     module.exit_json(changed=False, **result)

@@ -1,24 +1,25 @@
 #!/usr/bin/python
-"""The tags by which what an environment made on an OpenStack's network is told from the rest."""
+"""Tags that identify the resources of an environment in an OpenStack's network."""
 
 DOCUMENTATION = r"""
 module: openstack_tag
-short_description: Tag what an environment made, and find it
+short_description: Tag network resources of an environment, and find them
 description:
   - >-
     Neutron's networks, subnets, routers and floating IPs have tags, which the modules of openstack.cloud neither set
-    nor look for. With names it tags those, without it changes nothing; both return all that carry the tags.
-  - Needs openstacksdk in the interpreter.
+    nor search for. With C(names), this module tags these resources; without, it changes nothing. In both cases it
+    returns all resources with the tags.
+  - Requires openstacksdk in the Python interpreter that runs the module.
 options:
-  cloud: {description: Entry of clouds.yaml., type: str, required: true}
+  cloud: {description: Name of the entry in clouds.yaml., type: str, required: true}
   tags: {description: The tags., type: list, elements: str, required: true}
   kind:
-    description: What they are.
+    description: Kind of the resources.
     type: str
     required: true
     choices: [network, subnet, router, floating_ip]
   names:
-    description: Names, or addresses of floating IPs, of those that shall carry the tags. Each must be there.
+    description: Names of the resources to tag, or addresses of floating IPs. Each must exist.
     type: list
     elements: str
     default: []
@@ -26,7 +27,7 @@ options:
 
 RETURN = r"""
 tagged:
-  description: All that carry the tags.
+  description: All resources with the tags.
   type: list
   elements: dict
   returned: success
@@ -44,7 +45,7 @@ except ImportError as problem:
 else:
     missing_library = None
 
-# How the library lists each kind, and what people know one by.
+# How the library lists each kind, and the attribute that identifies a resource to people.
 KINDS = {
     "network": ("networks", "name"),
     "subnet": ("subnets", "name"),
@@ -54,25 +55,25 @@ KINDS = {
 
 
 def untagged(found, names, known_by, tags):
-    """Return those that are to be tagged.
+    """Return the resources that need to be tagged.
 
     Args:
         found: list of the cloud's resources of the kind.
         names: list of str.
-        known_by: str, their attribute that a name is of.
+        known_by: str, the attribute that holds a name.
         tags: set of str.
 
     Returns:
         list of resources that lack a tag.
 
     Raises:
-        LookupError: There is none, or more than one, of a name.
+        LookupError: There is no resource with a name, or more than one.
     """
     wanted = []
     for name in names:
         same = [each for each in found if getattr(each, known_by) == name]
         if len(same) != 1:
-            raise LookupError(f"{len(same)} are called '{name}', wanted is one.")
+            raise LookupError(f"{len(same)} are called '{name}', expected one.")
         wanted += [each for each in same if not tags <= set(each.tags)]
     return wanted
 
@@ -96,7 +97,7 @@ def main():
     try:
         cloud = openstack.connect(cloud=module.params["cloud"])
         network = cloud.network
-        # Without those of others that are shared with the project.
+        # Without resources of other projects that are shared with this one.
         found = list(getattr(network, lister)(project_id=cloud.current_project_id))
         missing = untagged(found, module.params["names"], known_by, tags)
         for each in missing:

@@ -1,28 +1,28 @@
 #!/usr/bin/python
-"""A study folder as data."""
+"""Reads a study folder."""
 
 DOCUMENTATION = r"""
 module: read_study
 short_description: Read and check a study folder
 description:
-  - Reads a study in the format of the public IDR study repositories and returns what M(omero_study) puts into OMERO.
-  - Runs where the folder is, which is the controller, and needs pydantic, PyYAML, Jinja2 and tifffile in
-    the interpreter.
-  - Fails with every problem of the study at once, each with file, line and remedy. Changes nothing.
+  - Reads a study in the format of the public IDR study repositories and returns the input of M(omero_study).
+  - Runs on the controller, which has the folder, and requires pydantic, PyYAML, Jinja2 and tifffile in the Python
+    interpreter that runs the module.
+  - Fails with all problems of the study at once, each with file, line and remedy. Changes nothing.
 options:
   folder: {description: The study folder., type: path, required: true}
   images:
-    description: Whether datasets come with their files and the pairs of each image, and screens with their plates.
+    description: Whether to return datasets with files and the key-value pairs of each image, and screens with plates.
     type: bool
     default: false
 """
 
 RETURN = r"""
-folder: {description: The folder with its full path., type: str, returned: success}
+folder: {description: Absolute path of the folder., type: str, returned: success}
 accession: {description: "The study's accession.", type: str, returned: success}
 title: {description: "The study's title.", type: str, returned: success}
 projects:
-  description: What M(omero_study) takes.
+  description: Input of M(omero_study).
   type: list
   elements: dict
   returned: success
@@ -33,7 +33,7 @@ projects:
       images: 414
       datasets: [{name: CENT2, description: "", annotations: []}]
 screens:
-  description: What M(omero_study) takes.
+  description: Input of M(omero_study).
   type: list
   elements: dict
   returned: success
@@ -45,7 +45,7 @@ screens:
       well_to_images: true
       plates: [{name: "1921", file: /data/1921, wells: [{name: C3, row: 2, column: 2, annotations: []}]}]
 elsewhere:
-  description: Files with full paths, and where the study names them; none where images are not asked for.
+  description: Files with absolute paths, and where the study refers to them; empty without C(images).
   type: list
   elements: dict
   returned: success

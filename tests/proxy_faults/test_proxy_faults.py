@@ -174,11 +174,11 @@ def test_warm(kept, ask, cache):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("purge", "purge takes a choice, or --everything"),
-        ("refresh --everything --image 1", "refresh takes a choice, or --everything"),
-        ("warm", "warm takes a list of addresses"),
-        ("purge --zone nothing", "there is no nothing, wanted is one of"),
-        ("refresh --everything --jobs 0", "--jobs: wanted are 1 to 64"),
+        ("purge", "purge requires either a selection or --everything"),
+        ("refresh --everything --image 1", "refresh requires either a selection or --everything"),
+        ("warm", "warm requires --urls FILE, a list of addresses"),
+        ("purge --zone nothing", "there is no zone nothing, expected one of"),
+        ("refresh --everything --jobs 0", "--jobs: expected 1 to 64"),
     ],
 )
 def test_refused(host, arguments, words):

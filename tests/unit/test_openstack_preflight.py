@@ -85,7 +85,7 @@ def test_a_volume_that_would_shrink_is_told():
     """One that is missing, as large or smaller is none of them."""
     wanted = [{"name": name, "size": 10} for name in ("missing", "same", "smaller", "larger")]
     (problem,) = preflight.shrinking(wanted, {"same": 10, "smaller": 5, "larger": 11})
-    assert problem.startswith("volume 'larger' has 11 GiB, and wanted are 10;")
+    assert problem.startswith("volume 'larger' has 11 GiB, expected 10;")
 
 
 def test_a_source_is_found_by_name_or_id():

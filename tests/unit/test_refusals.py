@@ -33,19 +33,19 @@ CASES = {
     "as it is": ("session_store", "validate", {}, {}, []),
     "password too short": (
         *("session_store", "validate", {"web_sessions_password": "secret"}, {}),
-        ["session_store_password (web_sessions_password) has 6 characters", "wanted are 16 or more", "secrets"],
+        ["session_store_password (web_sessions_password) has 6 characters", "expected 16 or more", "secrets"],
     ),
     "password that HAProxy would read otherwise": (
         *("session_store", "validate", {"web_sessions_password": "sixteen letters and a few"}, {}),
-        ["has 25 characters", "letters and digits alone"],
+        ["has 25 characters", "only letters and digits"],
     ),
     "no password": (
         *("session_store", "validate", {"web_sessions_password": None}, {}),
-        ["session_store_password (web_sessions_password) has 0 characters", "Leave it to be generated"],
+        ["session_store_password (web_sessions_password) has 0 characters", "Leave it unset"],
     ),
     "too little memory": (
         *("session_store", "validate", {"session_store_memory": 15}, {}),
-        ["session_store_memory is 15 MiB; wanted are 16 or more", "in the inventory"],
+        ["session_store_memory is 15 MiB; expected 16 or more", "in the inventory"],
     ),
     "least memory": ("session_store", "validate", {"session_store_memory": 16}, {}, []),
     "memory in words": (
@@ -54,7 +54,7 @@ CASES = {
     ),
     "store on a host without OMERO.web": (
         *("session_store", "validate", {"web_sessions_endpoint": "proxy01"}, {}),
-        ["web_sessions_endpoint) is proxy01; wanted is one of the group web: web01, web02", "group web_sessions"],
+        ["web_sessions_endpoint) is proxy01; expected one of the group web: web01, web02", "group web_sessions"],
     ),
     "one host, no store": (
         *("session_store", "validate", {"web_sessions_endpoint": "proxy01", "web_sessions_shared": False}, {}),
@@ -114,14 +114,14 @@ CASES = {
         *("distribution", "main", {"distribution_role": "session_store"}, FEDORA),
         [
             "web01 has Fedora 41, for which role session_store has no names",
-            "wanted is one of Debian-12, RedHat-9, Ubuntu-22.04, Ubuntu-24.04",
+            "expected one of Debian-12, RedHat-9, Ubuntu-22.04, Ubuntu-24.04",
             "roles/session_store/vars/RedHat-41.yml",
         ],
     ),
     "where a role does not go": (
         *("distribution", "main", {"distribution_role": "nginx_cache"}),
         DEBIAN | {"distribution": "Ubuntu", "distribution_version": "22.04", "distribution_major_version": "22"},
-        ["web01 has Ubuntu 22.04", "role nginx_cache", "wanted is one of Debian-12, Ubuntu-24.04."],
+        ["web01 has Ubuntu 22.04", "role nginx_cache", "expected one of Debian-12, Ubuntu-24.04."],
     ),
     "no role named": ("distribution", "main", {}, DEBIAN, ["missing required arguments: distribution_role"]),
     "no packages named": (
@@ -130,7 +130,7 @@ CASES = {
     ),
     "packages, and nothing that installs them": (
         *("distribution", "packages", {"distribution_packages": ["redis"]}, {"pkg_mgr": "zypper"}),
-        ["web01 installs packages with zypper; wanted is apt or dnf", "redis", "Take another host"],
+        ["web01 installs packages with zypper; expected apt or dnf", "redis", "Take another host"],
     ),
     "port without its type": (
         *("distribution", "selinux", {"distribution_selinux_ports": [{"port": 80}]}, {}),
@@ -206,8 +206,8 @@ def test_two_stores(tmp_path):
     said, changed = ask(tmp_path, HOSTS + TWO, {"two": case})["two"]
     assert not changed
     assert said, "they were taken"
-    assert "The group web_sessions has web01, web02; wanted is one host, or none" in said
-    assert "Take the others out in the inventory" in said
+    assert "The group web_sessions has web01, web02; expected one host, or none" in said
+    assert "Remove the others from the group in the inventory" in said
 
 
 def test_a_password_is_not_told(answers):

@@ -143,7 +143,7 @@ def test_no_space(example, monkeypatch):
     """Said before anything is changed, with the place."""
     usage = shutil.disk_usage("/")._replace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(RefusedError, match="GiB free"):
+    with pytest.raises(RefusedError, match="GiB of free space"):
         deploy.check_machine(dataclasses.replace(example, provisioner="none"))
 
 
@@ -152,7 +152,7 @@ def test_a_site_is_worked_on_by_one_at_a_time(example):
     try:
         with (
             processes.lock(example, "scripts/deploy example"),
-            pytest.raises(RefusedError, match=r"worked on by another process \(scripts/deploy example, process"),
+            pytest.raises(RefusedError, match=r"Another process is working on .* \(scripts/deploy example, process"),
             processes.lock(example, "another"),
         ):
             pass
@@ -198,7 +198,7 @@ def test_folders_are_removed_when_empty_only(tmp_path):
     ("arguments", "answer", "words"),
     [
         ([], None, None),
-        (["--volumes"], None, "Say --yes"),
+        (["--volumes"], None, "Add --yes"),
         (["--volumes"], "yes", "nothing was removed"),
         (["--volumes"], "cloudy", None),
         (["--volumes", "--yes"], None, None),

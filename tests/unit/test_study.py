@@ -457,7 +457,7 @@ def test_published_screens(tmp_path):
 
 def test_no_folder(tmp_path):
     """A folder that does not exist is named."""
-    with pytest.raises(StudyError, match="nowhere does not exist; wanted is a study folder"):
+    with pytest.raises(StudyError, match="nowhere does not exist; expected a study folder"):
         read_study(tmp_path / "nowhere")
 
 
@@ -470,7 +470,7 @@ def test_a_file_for_a_folder(folder):
 def test_no_study_file(folder):
     """study.txt must be there."""
     folder.text.unlink()
-    assert "no file with the description of the study; wanted is one *study.txt" in only(folder.problems())
+    assert "no file with the description of the study; expected one *study.txt" in only(folder.problems())
 
 
 def test_two_study_files(folder):
@@ -490,10 +490,10 @@ def test_no_file(folder, kind):
     """Each file of an experiment must be there."""
     getattr(folder, kind).unlink()
     expected = {
-        "rows": "no file with the annotations of the images; wanted is one *annotation.csv",
-        "map": "no file with the columns to show; wanted is one *bulkmap-config.yml",
+        "rows": "no file with the annotations of the images; expected one *annotation.csv",
+        "map": "no file with the columns to show; expected one *bulkmap-config.yml",
         "bulk": "no bulk.yml",
-        "files": "`path` names test1-experimentA-filePaths.tsv, and there is no such file",
+        "files": "`path` is test1-experimentA-filePaths.tsv, but there is no such file",
     }
     assert expected[kind] in only(folder.problems())
 
@@ -521,33 +521,33 @@ def test_bad_yaml(folder, kind):
     """What is no YAML is named, with line and column."""
     file = getattr(folder, kind)
     file.write_text("---\nname: x\n  columns: [\n")
-    assert only(folder.problems()).startswith(f"{file.relative_to(folder.path)}, line 3, column 10: no valid YAML")
+    assert only(folder.problems()).startswith(f"{file.relative_to(folder.path)}, line 3, column 10: not valid YAML")
 
 
 @pytest.mark.parametrize("kind", ["map", "bulk"])
 def test_yaml_without_a_mapping(folder, kind):
     """A list is not what is wanted."""
     getattr(folder, kind).write_text("- a\n- b\n")
-    assert "no YAML mapping" in only(folder.problems())
+    assert "not a YAML mapping" in only(folder.problems())
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ("Study Title\tShapes\t\t\n", "", "line 1: 'Study Title' is missing. Add it."),
-        ("Study Title\tShapes\t\t", "Study Title\t\t", "line 3: 'Study Title' has no value; wanted is one line"),
-        ("test1\t\t", "Test 1", "line 2: 'Comment[IDR Study Accession]' is 'Test 1'; wanted is lower-case letters"),
-        ("2026-01-31", "31.1.2026", "line 8: 'Study Public Release Date' is '31.1.2026'; wanted is a date such as"),
-        ("\t\t123", "\t\tabc", "line 11: 'Study PubMed ID' is 'abc'; wanted is a number"),
-        ("https://doi.org/10.1000/shapes", "shapes", "line 12: 'Study DOI' is 'shapes'; wanted is a DOI such as"),
+        ("Study Title\tShapes\t\t", "Study Title\t\t", "line 3: 'Study Title' has no value; expected one line"),
+        ("test1\t\t", "Test 1", "line 2: 'Comment[IDR Study Accession]' is 'Test 1'; expected lower-case letters"),
+        ("2026-01-31", "31.1.2026", "line 8: 'Study Public Release Date' is '31.1.2026'; expected a date such as"),
+        ("\t\t123", "\t\tabc", "line 11: 'Study PubMed ID' is 'abc'; expected a number"),
+        ("https://doi.org/10.1000/shapes", "shapes", "line 12: 'Study DOI' is 'shapes'; expected a DOI such as"),
         ("Study Experiments Number\t1", "Study Experiments Number\t2", "line 7: 'Study Experiments Number' is '2'"),
-        ("\nExperiment Number\t1", "\nExperiment Number\tone", "line 16: 'Experiment Number' is 'one'; wanted is a"),
+        ("\nExperiment Number\t1", "\nExperiment Number\tone", "line 16: 'Experiment Number' is 'one'; expected a"),
         ("Study Organism\tnone\tnothing\n", "", "line 15: neither of 'Study Organism' and 'Experiment Organism'"),
         ("Experiment Sample", "Experiment Organism\tx\nExperiment Sample", "line 18: both of 'Study Organism' and"),
         ("\tA Nobody\tB Nobody", "\tA Nobody", "line 10: 2 publication titles and 1 author lists"),
-        (NAME, "other-name/experimentA", "line 17: 'Comment[IDR Experiment Name]' is 'other-name/experimentA'; wanted"),
+        (NAME, "other-name/experimentA", "line 17: 'Comment[IDR Experiment Name]' is 'other-name/experimentA'; "),
         ("Experiment Imaging Method\tdrawing\n", "", "line 16: 'Experiment Imaging Method' is missing. Add it."),
-        ("Study Type\t", "Study Title\tMore\nStudy Type\t", "line 4: 'Study Title' is there again, first on line 3"),
+        ("Study Type\t", "Study Title\tMore\nStudy Type\t", "line 4: 'Study Title' is a duplicate, first on line 3"),
     ],
 )
 def test_bad_text(folder, old, new, problem):
@@ -574,12 +574,12 @@ def test_same_experiment_twice(folder):
     [
         (
             "Screen:name:X",
-            "column 1: target 'Screen:name:X'; wanted is Dataset:name:X, with X the dataset's name. Plates",
+            "column 1: target 'Screen:name:X'; expected Dataset:name:X, with X the dataset's name. Plates",
         ),
-        ("Circles", "column 1: target 'Circles'; wanted is Dataset:name:X"),
+        ("Circles", "column 1: target 'Circles'; expected Dataset:name:X"),
         ("Dataset:name:Circles ", "column 1: dataset 'Circles ' begins or ends with a blank"),
-        ("Project:name:other/Dataset:name:Circles", f"column 1: project 'other'; wanted is {NAME}"),
-        ("Dataset:name:" + "x" * 256, "has 256 characters; OMERO takes 255"),
+        ("Project:name:other/Dataset:name:Circles", f"column 1: project 'other'; expected {NAME}"),
+        ("Dataset:name:" + "x" * 256, "has 256 characters; OMERO allows 255"),
     ],
 )
 def test_bad_target(folder, target, problem):
@@ -594,7 +594,7 @@ def test_bad_target(folder, target, problem):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("Dataset:name:Circles", "line 4: 1 fields; wanted are 2 as `columns` in test1-experimentA-bulk.yml says"),
+        ("Dataset:name:Circles", "line 4: 1 fields; expected 2 as `columns` in test1-experimentA-bulk.yml says"),
         ("Dataset:name:Circles\t/data/circles/1", "line 4: the same as line 1"),
         ("Dataset:name:Circles\t ", "line 4, column 2: no path of a file"),
         ('"Dataset:name:Circles\t/data/3', "line 4: unexpected end of data. Check the double quotes"),
@@ -627,7 +627,7 @@ def test_duplicate_datasets(folder):
     """A dataset that containers.omero makes twice is named."""
     folder.containers.write_text("obj new Dataset name=Circles\nobj new Dataset name=Circles\n")
     problem = only(folder.problems())
-    assert problem.startswith("experimentA/test1-experimentA-containers.omero, line 2: dataset Circles is there again")
+    assert problem.startswith("experimentA/test1-experimentA-containers.omero, line 2: dataset Circles is a duplicate")
 
 
 @pytest.mark.parametrize("line", ["obj new Project name=x", "obj new Dataset", "obj new Dataset name='x"])
@@ -657,7 +657,7 @@ def test_rows_without_dataset(folder):
     ("old", "new", "problem"),
     [
         ("Dataset Name,", "Dataset,", "line 1: no column 'Dataset Name' (there is 'Dataset'). Add it."),
-        ("Circles,c2,red,", "Circles,c2,", "6 fields, and the header has 7. Put values with commas"),
+        ("Circles,c2,red,", "Circles,c2,", "6 fields, but the header has 7. Put values that contain commas"),
         ("Circles,c2,", ",c2,", "no value in 'Dataset Name'. Fill it in (line 3)"),
         ('"one, two"', '"one, two', "unexpected end of data. Check the double quotes"),
     ],
@@ -673,8 +673,8 @@ def test_bad_annotations(folder, old, new, problem):
     [
         ("name: Corners", "name: Corner", "line 8: annotation.csv has no column 'Corner' (there is 'Corners')"),
         ("    clientname: Paint", "    clientnaem: Paint", "line 11: 'clientnaem' is no setting here. Correct or"),
-        ("  omitempty: yes", "  omitempty: maybe", "line 6: 'omitempty' is 'maybe'; wanted is true or false"),
-        ("    position: 1", "    position: first", "line 14: 'position' is 'first'; wanted is a number"),
+        ("  omitempty: yes", "  omitempty: maybe", "line 6: 'omitempty' is 'maybe'; expected true or false"),
+        ("    position: 1", "    position: first", "line 14: 'position' is 'first'; expected a number"),
         ("{{ value|urlencode }}", "{{ valeu }}", "line 28: 'http://www.ensembl.org/id/{{ valeu }}' is no template: "),
         ("{{ value|urlencode }}", "{{ value", "line 28: 'http://www.ensembl.org/id/{{ value' is no template: "),
         ("      namespace: openmicroscopy.org/mapr/gene\n", "", "line 20: 'namespace' is missing. Add it."),
@@ -813,15 +813,15 @@ def test_screen_elsewhere(screen):
     [
         ("Screen Type\tprimary screen\n", "", "line 24: 'Screen Type' is missing. Add it."),
         ("Screen Description\tShapes in wells.", "Screen Description", "line 27: 'Screen Description' has no value"),
-        (SCREEN, "other-name/screenA", "line 25: 'Comment[IDR Screen Name]' is 'other-name/screenA'; wanted"),
-        ("10.1000/screen", "screen", "line 31: 'Screen Data DOI' is 'screen'; wanted is a DOI such as"),
-        (SCREEN, f"{SCREEN}B", "line 25: the name ends in screenAB, and there is no such folder"),
-        ("Screen Number\t2", "Screen Number\t1", "line 16: 'Experiment Number' is '1'; wanted is a number that no"),
+        (SCREEN, "other-name/screenA", "line 25: 'Comment[IDR Screen Name]' is 'other-name/screenA'; expected"),
+        ("10.1000/screen", "screen", "line 31: 'Screen Data DOI' is 'screen'; expected a DOI such as"),
+        (SCREEN, f"{SCREEN}B", "line 25: the name ends in screenAB, but there is no such folder"),
+        ("Screen Number\t2", "Screen Number\t1", "line 16: 'Experiment Number' is '1'; expected a number that no"),
         ("Screen Type", "Screen Organism\tx\nScreen Type", "line 30: both of 'Study Organism' and 'Screen Organism'"),
         (
             "Study Type\t",
             "Study Screens Number\t2\nStudy Type\t",
-            "line 4: 'Study Screens Number' is '2', and there are 1",
+            "line 4: 'Study Screens Number' is '2', but there are 1",
         ),
     ],
 )
@@ -837,13 +837,13 @@ def test_bad_screen_text(screen, old, new, problem):
         (
             f"Screen:name:{SCREEN}",
             "Screen:name:X",
-            f"target 'Screen:name:X'; wanted is Screen:name:{SCREEN}, as study.txt",
+            f"target 'Screen:name:X'; expected Screen:name:{SCREEN}, as study.txt",
         ),
-        (f"Screen:name:{SCREEN}", "Dataset:name:X", "target 'Dataset:name:X'; wanted is Screen:name:"),
+        (f"Screen:name:{SCREEN}", "Dataset:name:X", "target 'Dataset:name:X'; expected Screen:name:"),
         (f"target: Screen:name:{SCREEN}\n", "", "neither a column `target` nor a setting `target`"),
-        ("  - name\n", "", "`columns` has no `name`: annotation.csv knows plates by it. Add it."),
+        ("  - name\n", "", "`columns` has no `name`, by which annotation.csv refers to plates. Add it."),
         ("  - path\n", "", "`columns` has no `path`"),
-        ("plates.tsv", "plate.tsv", "line 4: `path` names test1-screenA-plate.tsv, and there is no such file"),
+        ("plates.tsv", "plate.tsv", "line 4: `path` is test1-screenA-plate.tsv, but there is no such file"),
     ],
 )
 def test_bad_screen_bulk(screen, old, new, problem):
@@ -855,12 +855,12 @@ def test_bad_screen_bulk(screen, old, new, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("P2\t", "P1\t", "line 2, column 1: plate P1 is there again, first on line 1. Give each its own name"),
+        ("P2\t", "P1\t", "line 2, column 1: plate P1 is a duplicate, first on line 1. Give each its own name"),
         ("/data/plates/two", "plates/one.ome.tif", "line 2, column 2: the same file as plate P1, on line 1. Correct"),
         ("P2\t", " P2\t", "line 2, column 1: plate ' P2' begins or ends with a blank"),
         ("P2\t", "\t", "line 2, column 1: plate '' begins or ends with a blank"),
         ("/data/plates/two", "", "line 2, column 2: no path of a file. Fill it in."),
-        ("P2\t", f"{'x' * 256}\t", "has 256 characters; OMERO takes 255"),
+        ("P2\t", f"{'x' * 256}\t", "has 256 characters; OMERO allows 255"),
         ("one.ome", "won.ome", "line 1, column 2: there is no file plates/won.ome.tif in screenA. Add it, or correct"),
     ],
 )
@@ -878,29 +878,29 @@ def test_bad_plates(screen, old, new, problem):
         (",Well,", ",Place,", "line 1: no column 'Well'. Add it."),
         ("P1,A1,", "P1,,", "no value in 'Well'. Fill it in (line 2)"),
         ("P1,A1,", ",A1,", "no value in 'Plate'. Fill it in (line 2)"),
-        ("P1,A1,", "P1,1A,", "line 2: '1A' is no well; wanted is a letter or two for the row and a number"),
+        ("P1,A1,", "P1,1A,", "line 2: '1A' is not a well; expected a letter or two for the row and a number"),
         (
             "P1,A1,",
             "P1,C1,",
-            "plate P1 has no well C1 (2 rows, 3 columns, 6 wells). Correct it, or take it away (line 2)",
+            "plate P1 has no well C1 (2 rows, 3 columns, 6 wells). Correct it, or remove it (line 2)",
         ),
         (
             "P1,A1,",
             "P1,A4,",
-            "plate P1 has no well A4 (2 rows, 3 columns, 6 wells). Correct it, or take it away (line 2)",
+            "plate P1 has no well A4 (2 rows, 3 columns, 6 wells). Correct it, or remove it (line 2)",
         ),
         (
             "b02,ball,G 3",
             "B2,cube,G 2",
-            "line 4: well B2 of plate P1 is there again, first on line 3, with the same values",
+            "line 4: well B2 of plate P1 is a duplicate, first on line 3, with the same values",
         ),
         (
             "P2,AF48,cone,G 4",
             "P3,A1,cone,G 4",
             "plate 'P3' is not in the table of files. Correct the name, or add it there",
         ),
-        ("P2,AF48,cone,G 4\n", "", "no row for plate P2, which the table of files has. Add its wells, or take it away"),
-        ("P1,A1,cube,", "P1,A1,", "3 fields, and the header has 4. Put values with commas"),
+        ("P2,AF48,cone,G 4\n", "", "no row for plate P2, which the table of files has. Add its wells, or remove it"),
+        ("P1,A1,cube,", "P1,A1,", "3 fields, but the header has 4. Put values that contain commas"),
     ],
 )
 def test_bad_wells(screen, old, new, problem):
@@ -934,8 +934,8 @@ def test_well_beyond_the_edge(screen):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda root: root.remove(root.find("{*}Plate")), "describes no plate; wanted is a file for each plate"),
-        (lambda root: root.insert(0, root.find("{*}Plate")), "describes 2 plates; wanted is a file for each plate"),
+        (lambda root: root.remove(root.find("{*}Plate")), "describes no plate; expected a file for each plate"),
+        (lambda root: root.insert(0, root.find("{*}Plate")), "describes 2 plates; expected a file for each plate"),
         (lambda root: root.find("{*}Plate/{*}Well").attrib.pop("Row"), "cannot be read: "),
     ],
 )
@@ -958,7 +958,7 @@ def test_no_file_of_a_screen(screen, kind):
     getattr(screen, kind).unlink()
     expected = {
         "screen_bulk": "screenA: no bulk.yml",
-        "wells": "screenA: no file with the annotations of the wells; wanted is one *annotation.csv",
-        "screen_map": "screenA: no file with the columns to show; wanted is one *bulkmap-config.yml",
+        "wells": "screenA: no file with the annotations of the wells; expected one *annotation.csv",
+        "screen_map": "screenA: no file with the columns to show; expected one *bulkmap-config.yml",
     }
     assert expected[kind] in only(screen.problems())

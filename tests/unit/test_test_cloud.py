@@ -57,7 +57,7 @@ def test_a_range_is_itself_and_none_is_everybody(router):
 
 def test_a_rule_that_is_not_known_is_refused(router):
     """Nothing passes, and nothing is kept back, by accident."""
-    with pytest.raises(ValueError, match="this stand-in knows ports of tcp and udp"):
+    with pytest.raises(ValueError, match="this stand-in supports only ports of tcp and udp"):
         router.matches(policy(router, protocol="sctp"), {})
 
 

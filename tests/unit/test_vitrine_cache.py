@@ -145,7 +145,7 @@ def test_warm_leaves_out_what_is_kept(tool, keep):
 def test_an_address_of_no_zone_is_refused(tool):
     """Before anything is asked for it is said which."""
     settings = json.loads(Path(tool.SETTINGS).read_text())
-    with pytest.raises(SystemExit, match="/nope/ is of no zone"):
+    with pytest.raises(SystemExit, match="/nope/ belongs to no zone"):
         list(tool.missing(["/nope/"], settings))
 
 

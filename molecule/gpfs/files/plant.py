@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Make the host ready for a fault: what the stand-in answers, what the kernel has, and nothing of what the role made.
+"""Prepare the host for a fault: set the stand-in's answers and the kernel's mounts, and remove what the role created.
 
 Takes JSON on standard input: state (what the stand-in answers), kernel (mounts to make), files (contents by path, for
 this fault alone: the next one finds what was there before), fresh (whether the role's own files are to go). Leaves a

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stand-in for the commands of IBM Storage Scale that Vitrine calls, for tests alone.
+"""Stand-in for the commands of IBM Storage Scale that Vitrine calls, only for tests.
 
 One program under the names of all; what it answers is in STATE. It knows the arguments that the role and its gate use
 and ends with an error on any other, so that nothing passes by accident. A mount is a tmpfs.
@@ -18,21 +18,21 @@ NUMBER, ADDRESS = "4", "10.99.0.4"
 
 
 def table(command, kind, fields, *rows):
-    """Print rows (sequences of str) of a kind as -Y does: values encoded, a colon at the end."""
+    """Print rows (sequences of str) of a kind like -Y: values encoded, with a trailing colon."""
     print(f"{command}:{kind}:HEADER:version:reserved:reserved:{':'.join(fields.split())}:")
     for row in rows:
         print(f"{command}:{kind}:0:1:::" + "".join(f"{quote(value, safe='() .;-')}:" for value in row))
 
 
 def fail(command, words, status=1):
-    """End as the product does."""
+    """Exit like the product."""
     print(words, file=sys.stderr)
     print(f"{command}: Command failed. Examine previous error messages to determine cause.", file=sys.stderr)
     sys.exit(status)
 
 
 def known(command, state, name):
-    """Return what the state has of a file system (dict); end when the cluster does not have it."""
+    """Return the state of a file system (dict); exit if the cluster does not have it."""
     if state["file_systems"].get(name, {}).get("unknown", True):
         fail(command, f"{command}: File system {name} is not known to the GPFS cluster.")
     return state["file_systems"][name]
@@ -58,20 +58,20 @@ def mmlscluster(state, options):
 
 
 def mmgetstate(state, options):
-    """Say the node's own state."""
+    """Print the node's own state."""
     fields = "nodeName nodeNumber state quorum nodesUp totalNodes remarks cnfsState"
     table("mmgetstate", "", fields, (state["node"], NUMBER, state["state"], "1", "2", "2", "", "(undefined)"))
 
 
 def mmlsfs(state, options):
-    """Say when and where a file system is mounted."""
+    """Print when and where a file system is mounted."""
     found = known("mmlsfs", state, options.device)
     rows = [("automaticMountOption", found["automatic"]), ("defaultMountPoint", found["path"])]
     table("mmlsfs", "", "deviceName fieldName data remarks", *[(options.device, *row, "") for row in rows])
 
 
 def mmlsfileset(state, options):
-    """Say where a fileset is linked."""
+    """Print where a fileset is linked."""
     found = known("mmlsfileset", state, options.device)["filesets"]
     if options.fileset not in found:
         fail("mmlsfileset", f"Fileset named {options.fileset} does not exist.", 22)
@@ -81,7 +81,7 @@ def mmlsfileset(state, options):
 
 
 def mmlsmount(state, options):
-    """Say which nodes have a file system mounted."""
+    """Print which nodes have a file system mounted."""
     found = known("mmlsmount", state, options.device)
     nodes = [("10.99.0.1", "s1", found["owner"], "RW")]
     if found["mounted"]:
@@ -92,7 +92,7 @@ def mmlsmount(state, options):
 
 
 def mmmount(state, options):
-    """Mount a file system, as a tmpfs that has nothing but its filesets."""
+    """Mount a file system, as a tmpfs that contains only its filesets."""
     found = known("mmmount", state, options.device)
     print("Mounting file systems ...")
     if state["refusal"]:
@@ -121,7 +121,7 @@ CHANGES = ("mmmount", "mmumount")
 
 
 def main():
-    """Answer under the name that was called."""
+    """Run the command under whose name the program was called."""
     command = pathlib.Path(sys.argv[0]).name
     answer, arguments = COMMANDS[command]
     parser = argparse.ArgumentParser(command, description=VERSION, allow_abbrev=False)

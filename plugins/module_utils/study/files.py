@@ -79,9 +79,9 @@ def only_file(folder, patterns, what, problems):
     wanted = " or ".join(patterns)
     if found:
         names = ", ".join(path.name for path in found)
-        problems.add(folder, f"several files with {what}: {names}; wanted is one {wanted}. Take the others away.")
+        problems.add(folder, f"several files with {what}: {names}; expected one {wanted}. Remove the others.")
     else:
-        problems.add(folder, f"no file with {what}; wanted is one {wanted}. Add it.")
+        problems.add(folder, f"no file with {what}; expected one {wanted}. Add it.")
     return None
 
 
@@ -110,7 +110,7 @@ def read_text(path, problems):
         problems.add(path, f"byte 0x{wrong:02X} is not UTF-8. Save the file with the encoding UTF-8.", line, column)
         return None
     if not text.strip():
-        problems.add(path, "the file is empty. Fill it in, or take it away with what refers to it.")
+        problems.add(path, "the file is empty. Fill it in, or remove it together with its references.")
         return None
     return text
 
@@ -155,10 +155,10 @@ def read_yaml(path, problems):
         mark = getattr(problem, "problem_mark", None)
         said = getattr(problem, "problem", None) or str(problem)
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        problems.add(path, f"no valid YAML: {said}. Check indentation, quotes and colons here.", *place)
+        problems.add(path, f"not valid YAML: {said}. Check indentation, quotes and colons here.", *place)
         return None, None
     if not isinstance(data, dict):
-        problems.add(path, "no YAML mapping. Wanted are lines such as `name: value`.", 1)
+        problems.add(path, "not a YAML mapping; expected lines such as `name: value`.", 1)
         return None, None
     return data, node
 
@@ -216,5 +216,5 @@ def _say(error, model):
         return f"'{name}' is no setting here. Correct or remove it; known are {known}."
     wanted = next((each.description for key, each in model.model_fields.items() if (each.alias or key) == name), None)
     if error["type"] == "too_short" or error["input"] in ("", None):
-        return f"'{name}' has no value; wanted is {wanted or 'one'}."
-    return f"'{name}' is '{error['input']}'; wanted is {wanted or error['msg']}."
+        return f"'{name}' has no value; expected {wanted or 'one'}."
+    return f"'{name}' is '{error['input']}'; expected {wanted or error['msg']}."

@@ -36,7 +36,7 @@ def read_study(folder, images=False):
     problems = Problems(folder)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise StudyError([f"{folder} {what}; wanted is a study folder, with study.txt in it."])
+        raise StudyError([f"{folder} {what}; expected a study folder, with study.txt in it."])
     path = only_file(folder, ["*study.txt"], "the description of the study", problems)
     parsed = path and text.parse(path, problems)
     if not parsed:
@@ -72,7 +72,9 @@ def _folder_of(folder, path, part, problems):
         return None
     if not within.is_dir():
         line = part.lines[part.name_key]
-        problems.add(path, f"the name ends in {within.name}, and there is no such folder. Add it, or correct it.", line)
+        problems.add(
+            path, f"the name ends in {within.name}, but there is no such folder. Add it, or correct the name.", line
+        )
         return None
     return within
 
@@ -178,14 +180,14 @@ def _wells(table, rows, problems):
         if place is None:
             if name:  # one without is noted by who read the rows
                 wanted = "a letter or two for the row and a number for the column, such as A1 or AF48"
-                problems.add(table, f"'{name}' is no well; wanted is {wanted}.", line)
+                problems.add(table, f"'{name}' is not a well; expected {wanted}.", line)
             continue
         same = next((first for first, other in found.get(place, []) if _other(other) == _other(row)), None)
         if same is not None:
             text = (
-                f"well {name} of plate {row[pairs.PLATE]} is there again, first on line {same}, with the same values."
+                f"well {name} of plate {row[pairs.PLATE]} is a duplicate, first on line {same}, with the same values."
             )
-            problems.add(table, f"{text} Take one away.", line)
+            problems.add(table, f"{text} Remove one.", line)
         found.setdefault(place, []).append((line, row))
     return found
 
@@ -202,7 +204,7 @@ def _check_wells(table, name, wells, plate, problems):
     for place, rows in wells.items():
         if place not in plate.places:
             size = f"{plate.rows} rows, {plate.columns} columns, {len(plate.places)} wells"
-            text = f"plate {name} has no well {wells_of.name_of(*place)} ({size}). Correct it, or take it away"
+            text = f"plate {name} has no well {wells_of.name_of(*place)} ({size}). Correct it, or remove it"
             problems.add_lines(table, text, [line for line, _ in rows])
 
 
@@ -221,7 +223,7 @@ def _compare(table, kind, known, of_name, problems):
     for name in known:
         if name not in of_name:
             things = "wells" if kind == "plate" else "images"
-            text = f"no row for {kind} {name}, which the table of files has. Add its {things}, or take it away there."
+            text = f"no row for {kind} {name}, which the table of files has. Add its {things}, or remove it there."
             problems.add(table, text)
     for name, rows in of_name.items():
         if name.strip() and name not in known:

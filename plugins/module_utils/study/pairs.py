@@ -22,7 +22,7 @@ IMAGE = "Image Name"
 PLATE = "Plate"
 WELL = "Well"
 
-# Templates come with the study, and nobody knows from where.
+# Templates come with the study, so their source is not trusted.
 _TEMPLATES = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
@@ -112,7 +112,7 @@ def read_rows(path, names, filled, problems):
         else:
             rows.append((line, dict(zip(header, fields, strict=True))))
     for count, lines in uneven.items():
-        text = f"{count} fields, and the header has {len(header)}. Put values with commas into double quotes"
+        text = f"{count} fields, but the header has {len(header)}. Put values that contain commas into double quotes"
         problems.add_lines(path, text, lines)
     if missing:
         return None

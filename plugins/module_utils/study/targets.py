@@ -86,7 +86,7 @@ def read_plates(folder, screen, problems):
             continue
         if name in plates:
             first = _place(plates[name], file)
-            text = f"plate {name} is there again, first {first}. Give each its own name, or take one away."
+            text = f"plate {name} is a duplicate, first {first}. Give each its own name, or remove one."
             problems.add(file.table, text, file.line, row.name_column)
             continue
         other = paths.setdefault(file.path, name) if file.path else name
@@ -98,7 +98,7 @@ def read_plates(folder, screen, problems):
 
 
 def _place(first, second):
-    """Say where a File is, for somebody who reads about another."""
+    """Return where a File is listed, for a message about another."""
     return f"on line {first.line}" + (f" of {first.table.name}" if first.table != second.table else "")
 
 
@@ -157,16 +157,16 @@ def _rows_of(path, needs_name, problems):
     bulk, (where, node) = loaded
     before = len(problems.found)
     if "path" not in bulk.columns:
-        problems.add(path, "`columns` has no `path`: nothing says which files to import. Add it.")
+        problems.add(path, "`columns` has no `path`, which lists the files to import. Add it.")
     elif needs_name and "name" not in bulk.columns:
-        problems.add(path, "`columns` has no `name`: annotation.csv knows plates by it. Add it.")
+        problems.add(path, "`columns` has no `name`, by which annotation.csv refers to plates. Add it.")
     elif "target" not in bulk.columns and not bulk.target:
         problems.add(
             path, "neither a column `target` nor a setting `target`: nothing says where images go. Add one of them."
         )
     table = where.parent / bulk.path
     if len(problems.found) == before and not table.is_file():
-        text = f"`path` names {bulk.path}, and there is no such file. Add it, or correct the name."
+        text = f"`path` is {bulk.path}, but there is no such file. Add the file, or correct the name."
         problems.add(where, text, line_of(node, ["path"]))
     if len(problems.found) > before:
         return []
@@ -176,12 +176,12 @@ def _rows_of(path, needs_name, problems):
     for line, fields in rows:
         if len(fields) != len(bulk.columns):
             wanted = f"{len(bulk.columns)} as `columns` in {path.name} says ({', '.join(bulk.columns)})"
-            problems.add(table, f"{len(fields)} fields; wanted are {wanted}, with a tab between them.", line)
+            problems.add(table, f"{len(fields)} fields; expected {wanted}, with a tab between them.", line)
             continue
         row = dict(zip(bulk.columns, fields, strict=True))
         first = lines.setdefault(tuple(fields), line)
         if first != line:
-            problems.add(table, f"the same as line {first}. Take one of them away.", line)
+            problems.add(table, f"the same as line {first}. Remove one of them.", line)
             continue
         file = File(row["path"].strip(), table, line, column["path"])
         if not file.path:
@@ -211,12 +211,12 @@ def _dataset(row, project, problems):
     match = _DATASET.fullmatch(target)
     if match is None:
         more = "" if not target.startswith(("Screen:", "Plate:")) else " Plates belong to a screen: see Screen Number."
-        text = f"target '{target}'; wanted is Dataset:name:X, with X the dataset's name.{more}"
+        text = f"target '{target}'; expected Dataset:name:X, with X the dataset's name.{more}"
         problems.add(path, text, line, column)
         return None
     if match["project"] not in (None, project):
         problems.add(
-            path, f"project '{match['project']}'; wanted is {project}, as study.txt has it. Correct one.", line, column
+            path, f"project '{match['project']}'; expected {project}, as study.txt has it. Correct one.", line, column
         )
     return match["name"] if _good_name("dataset", path, match["name"], line, column, problems) else None
 
@@ -225,16 +225,16 @@ def _check_screen(row, screen, problems):
     """Note a line's target that is not the screen."""
     match = _SCREEN.fullmatch(row.target)
     if match is None or match["name"] != screen:
-        text = f"target '{row.target}'; wanted is Screen:name:{screen}, as study.txt has it. Correct one."
+        text = f"target '{row.target}'; expected Screen:name:{screen}, as study.txt has it. Correct one."
         problems.add(row.file.table, text, row.file.line, row.target_column)
 
 
 def _good_name(kind, path, name, line, column, problems):
     if name != name.strip() or not name.strip():
-        problems.add(path, f"{kind} '{name}' begins or ends with a blank. Take it away.", line, column)
+        problems.add(path, f"{kind} '{name}' begins or ends with a blank. Remove it.", line, column)
         return False
     if len(name) > _NAME_LENGTH:
-        problems.add(path, f"{kind} '{name[:30]}...' has {len(name)} characters; OMERO takes {_NAME_LENGTH}.", line)
+        problems.add(path, f"{kind} '{name[:30]}...' has {len(name)} characters; OMERO allows {_NAME_LENGTH}.", line)
         return False
     return True
 
@@ -253,11 +253,11 @@ def _containers(path: Path, problems):
             continue
         settings = dict(word.split("=", 1) for word in words[3:] if "=" in word)
         if words[:3] != ["obj", "new", "Dataset"] or not settings.get("name"):
-            problems.add(path, f"'{line.strip()}'; wanted is `obj new Dataset name=X`.", number)
+            problems.add(path, f"'{line.strip()}'; expected `obj new Dataset name=X`.", number)
             continue
         name = settings["name"]
         if name in found:
-            problems.add(path, f"dataset {name} is there again, first on line {lines[name]}. Take one away.", number)
+            problems.add(path, f"dataset {name} is a duplicate, first on line {lines[name]}. Remove one.", number)
         elif _good_name("dataset", path, name, number, None, problems):
             found[name], lines[name] = settings.get("description", ""), number
     return found

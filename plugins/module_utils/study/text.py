@@ -134,7 +134,7 @@ def parse(path, problems):
     if len(titles) != len(authors):
         problems.add(
             path,
-            f"{len(titles)} publication titles and {len(authors)} author lists; wanted is one list for each title. "
+            f"{len(titles)} publication titles and {len(authors)} author lists; expected one list for each title. "
             "Complete the shorter line.",
             study.lines.get("Study Author List") or study.lines.get("Study Publication Title"),
         )
@@ -160,7 +160,7 @@ def _sections(path, text, problems):
         while values and not values[-1]:
             values.pop()
         if owner.get(key) and values and values != owner.values[key]:
-            problems.add(path, f"'{key}' is there again, first on line {owner.lines[key]}. Keep one of them.", number)
+            problems.add(path, f"'{key}' is a duplicate, first on line {owner.lines[key]}. Keep one of them.", number)
         elif not owner.get(key):
             owner.values[key], owner.lines[key] = values, number
     return study, parts
@@ -183,11 +183,11 @@ def _check_numbers(path, study, parts, problems):
         key = f"Study {kind}s Number"
         stated = study.first(key)
         if stated and stated != str(there):
-            problems.add(path, f"'{key}' is '{stated}', and there are {there}. Correct it.", study.lines[key])
+            problems.add(path, f"'{key}' is '{stated}', but there are {there}. Correct it.", study.lines[key])
     numbers = [part.first(f"{part.kind} Number") for part in parts]
     for part, number in zip(parts, numbers, strict=True):
         if not number.isdigit() or numbers.count(number) > 1:
-            problems.add(path, f"'{part.kind} Number' is '{number}'; wanted is a number that no other has.", part.line)
+            problems.add(path, f"'{part.kind} Number' is '{number}'; expected a number that no other has.", part.line)
 
 
 def _check_name(path, study, part, problems):
@@ -195,7 +195,7 @@ def _check_name(path, study, part, problems):
     if accession and part.name and not part.name.startswith(f"{accession}-"):
         wanted = f"a name that begins with {accession}-, the study's accession"
         line = part.lines[part.name_key]
-        problems.add(path, f"'{part.name_key}' is '{part.name}'; wanted is {wanted}.", line)
+        problems.add(path, f"'{part.name_key}' is '{part.name}'; expected {wanted}.", line)
 
 
 def _check_organism(path, study, part, problems):
@@ -205,7 +205,7 @@ def _check_organism(path, study, part, problems):
         found = "both" if places else "neither"
         problems.add(
             path,
-            f"{found} of 'Study Organism' and '{key}' has a value; wanted is one of them.",
+            f"{found} of 'Study Organism' and '{key}' has a value; expected one of them.",
             part.lines.get(key, part.line),
         )
 

@@ -62,7 +62,7 @@ def read_plate(file, folder, problems):
     except (OSError, ValueError, etree.ParseError) as problem:
         return wrong(f"cannot be read: {problem}")
     if len(plates) != 1:
-        return wrong(f"describes {len(plates) or 'no'} plate{'s' if plates else ''}; wanted is a file for each plate")
+        return wrong(f"describes {len(plates) or 'no'} plate{'s' if plates else ''}; expected a file for each plate")
     return plates[0]
 
 

@@ -1,4 +1,4 @@
-// The parameters of an address in one order, by name and those of one name as they came, without the changing `_`.
+// Return the parameters of an address sorted by name (those of the same name in their original order), without the changing `_`.
 function ordered_args(r) {
     return r.variables.args
         .split('&')

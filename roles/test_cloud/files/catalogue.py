@@ -10,11 +10,11 @@ import openstack
 import yaml
 from settings import SERVICES
 
-# What a project may have, so that a large site has room: by default it would be 10 servers, 20 cores,
+# Quotas of a project, sufficient for a large site. The defaults would be 10 servers, 20 cores,
 # 50 GiB of memory, 10 volumes, 1000 GiB of them and 10 security groups.
 COMPUTE_QUOTA = {"instances": 30, "cores": 60, "ram": 100_000}
 VOLUME_QUOTA = {"volumes": 30, "gigabytes": 2000}
-# Two sites: the scenario asks for a third, and is refused.
+# Enough for two sites: the scenario requests a third, which is refused.
 NETWORK_QUOTA = {"security_groups": 20, "ports": 50}
 FLAVORS = {"m1.small": (1, 1024, 10), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40)}
 TYPES = {
@@ -27,7 +27,7 @@ TYPES = {
 
 
 def accounts(clouds, cloud):
-    """Make the services' and the user's project and account, and the endpoints.
+    """Create the projects and accounts of the services and the user, and the endpoints.
 
     Args:
         clouds: dict, what clouds.yaml says.
@@ -58,7 +58,7 @@ def accounts(clouds, cloud):
 
 
 def offers(cloud, network, image):
-    """Make what a cloud offers to its users.
+    """Create the cloud's offers: images, flavors and networks.
 
     Args:
         cloud: openstack.connection.Connection of the administrator.
@@ -67,7 +67,7 @@ def offers(cloud, network, image):
     """
     for name, (cores, memory, disk) in FLAVORS.items():
         cloud.compute.create_flavor(name=name, vcpus=cores, ram=memory, disk=disk)
-    # What boots is not what glance has, but what the property names.
+    # Servers boot the container image named in the property, not the data in glance.
     named = {"container_image": image} if image else {}
     cloud.image.create_image(
         name="debian-12", data=b"\0" * 2**20, disk_format="raw", container_format="bare", visibility="public", **named
@@ -86,7 +86,7 @@ def offers(cloud, network, image):
 
 
 def main(what, path, network, image=""):
-    """Do what is asked, as the administrator of clouds.yaml (path)."""
+    """Run the command as the administrator of clouds.yaml (path)."""
     with pathlib.Path(path).open() as file:
         clouds = yaml.safe_load(file)
     cloud = openstack.connect(**clouds["clouds"]["admin"]["auth"], region_name="RegionOne", identity_interface="public")

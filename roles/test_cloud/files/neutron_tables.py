@@ -1,4 +1,4 @@
-"""Makes neutron's tables, and enters agents, where ports and routers look for them: neutron_tables.py TOP ADDRESS.
+"""Creates neutron's tables, with rows for the agents that ports and routers require: neutron_tables.py TOP ADDRESS.
 
 The tables come from neutron's models: a migration of this version (of `tags`) is written for MySQL alone.
 There is no agent: no packet of the test cloud goes anywhere, and neutron's own part is all in its database.
@@ -42,7 +42,7 @@ INSERT = """
 
 
 def main(top, address):
-    """Make tables, and rows for agents (top: pathlib.Path, the cloud's folder; address: str, of their tunnels)."""
+    """Create tables, and rows for agents (top: pathlib.Path, the cloud's folder; address: str, of their tunnels)."""
     head.get_metadata().create_all(sqlalchemy.create_engine(database(top, "neutron")))
     with psycopg2.connect(host=f"{top}/database/socket", user="postgres", dbname="neutron") as connection:
         cursor = connection.cursor()

@@ -1,4 +1,4 @@
-"""Stands in for neutron's agents where servers boot: routers, floating IPs, security groups. serve.py runs it.
+"""Stand-in for neutron's agents if servers boot: routers, floating IPs, security groups. serve.py runs it.
 
 Reads neutron's database every second and sets, in the cloud's namespace, the gateways' addresses on the networks'
 bridges and iptables' rules; floating IPs that are in force it calls ACTIVE there, as the agent does. All routers are
@@ -14,7 +14,7 @@ import time
 from test_cloud import run
 
 OUT = "eth0"
-# Columns of each question's answer are the arguments of what `rules` is given.
+# The columns of each query are the arguments of the tuples that `rules` takes.
 Gateway = collections.namedtuple("Gateway", "bridge address cidr outside")
 Floating = collections.namedtuple("Floating", "address fixed")
 Port = collections.namedtuple("Port", "id address groups")
@@ -69,7 +69,7 @@ UNKNOWN = "select count(*) from securitygrouprules where remote_address_group_id
 
 
 def rules(network, gateways, floating, ports, policies):
-    """Text for iptables-restore.
+    """Return the input of iptables-restore.
 
     Args:
         network: str, first two numbers of the cloud's range.
@@ -103,10 +103,10 @@ def rules(network, gateways, floating, ports, policies):
         [
             *("*nat", ":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]", *nat, "COMMIT"),
             *("*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", *chains),
-            # The services themselves know no way out; only what is forwarded for servers may leave.
+            # The services themselves have no route to the outside; only forwarded packets of servers may leave.
             f"-A OUTPUT -o {OUT} ! -d {network}.0.0/16 -j REJECT",
             "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
-            # From outside a server has its floating IP alone.
+            # From outside, a server can be reached only at its floating IP.
             f"-A FORWARD -i {OUT} -m conntrack ! --ctstate DNAT -j DROP",
             *(*jumps["egress"], *jumps["ingress"], *allowed, "COMMIT", ""),
         ]
@@ -114,7 +114,7 @@ def rules(network, gateways, floating, ports, policies):
 
 
 def matches(policy, addresses):
-    """Words of iptables for what a Rule lets through: a list, an item for each remote.
+    """Return the iptables arguments for the packets that a Rule allows: a list with an item for each remote.
 
     Args:
         policy: Rule.
@@ -127,18 +127,18 @@ def matches(policy, addresses):
     elif policy.protocol == "icmp" and policy.low is not None:
         words += f" --icmp-type {policy.low}" + (f"/{policy.high}" if policy.high is not None else "")
     elif policy.low is not None:
-        raise ValueError(f"{policy}: this stand-in knows ports of tcp and udp, and types of icmp")
+        raise ValueError(f"{policy}: this stand-in supports only ports of tcp and udp, and types of icmp")
     if policy.remote_group:
         return [f" {option} {address}/32{words}" for address in sorted(addresses[policy.remote_group])]
     return [f" {option} {policy.remote_range}{words}" if policy.remote_range else words]
 
 
 def ask(connection):
-    """Ask neutron's database (connection: psycopg2's); returns the arguments of `rules` (dict of lists)."""
+    """Query neutron's database (connection: psycopg2's); returns the arguments of `rules` (dict of lists)."""
     with connection, connection.cursor() as cursor:
         cursor.execute(UNKNOWN)
         if cursor.fetchone()[0]:
-            raise ValueError("a security group's rule names an address group, which this stand-in does not know")
+            raise ValueError("a security group's rule has an address group, which this stand-in does not support")
         answers = {}
         for name, (kind, question) in QUESTIONS.items():
             cursor.execute(question)
@@ -147,7 +147,7 @@ def ask(connection):
 
 
 def set_gateways(gateways):
-    """Give the bridges that are there their gateways' addresses (gateways: list of Gateway), and no others."""
+    """Set exactly the gateways' addresses on existing bridges (gateways: list of Gateway)."""
     wanted = collections.defaultdict(set)
     for gateway in gateways:
         wanted[gateway.bridge].add(f"{gateway.address}/{gateway.cidr.split('/')[1]}")
@@ -162,17 +162,17 @@ def set_gateways(gateways):
 
 
 def bridges():
-    """Names of the bridges that are there."""
+    """Return the names of existing bridges."""
     return sorted(path.parent.name for path in pathlib.Path("/proc/sys/net/ipv4/conf").glob("brq*/forwarding"))
 
 
 def main(top, network):
-    """Follow neutron's database (top: str, the cloud's folder; network: str, as in `rules`), for good."""
+    """Follow neutron's database for ever (top: str, the cloud's folder; network: str, as in `rules`)."""
     for name in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"):
         pathlib.Path("/proc/sys", name).write_text("1")
-    # Servers have IPv4 alone: what they say to each other otherwise would pass by the security groups.
+    # Servers use only IPv4: other traffic between them would bypass the security groups.
     run("ip6tables", "--policy", "FORWARD", "DROP")
-    # The cloud's environment has it; the unit tests', which ask for the rules alone, has not.
+    # The module is installed in the cloud's environment, but not in that of the unit tests, which only use `rules`.
     import psycopg2
 
     connection = psycopg2.connect(host=f"{top}/database/socket", user="postgres", dbname="neutron")

@@ -13,7 +13,7 @@ from settings import HOSTS, SERVICES
 
 
 class AnyHost(str):
-    """Equals the name of any of the compute hosts: nova takes a process to be one of them."""
+    """Equals the name of every compute host, since nova assumes that a process is a single one."""
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -24,12 +24,12 @@ class AnyHost(str):
 
 
 class Settings:
-    """Nova's settings, but for the host."""
+    """Nova's settings with a different host."""
 
     host = AnyHost()
 
     def __init__(self, original):
-        """Take nova's own (original: oslo_config.cfg.ConfigOpts)."""
+        """Store nova's own settings (original: oslo_config.cfg.ConfigOpts)."""
         self.original = original
 
     def __getattr__(self, name):
@@ -47,9 +47,9 @@ def nova():
     from nova.scheduler import rpcapi as scheduler
     from nova.virt import block_device
 
-    # nova loads drivers from there alone: servers.py is one.
+    # nova loads drivers, such as servers.py, only from this package.
     nova.virt.__path__.append(str(pathlib.Path(__file__).parent))
-    # It lets go of a volume only where the server is on the process' own host.
+    # nova detaches a volume only if the server is on the process' own host.
     block_device.CONF = Settings(block_device.CONF)
     os_vif.initialize()
     wanted = [("nova-conductor", conductor.RPC_TOPIC, None, {}), ("nova-scheduler", scheduler.RPC_TOPIC, None, {})]
@@ -84,7 +84,7 @@ def started(service):
 
 
 def main(project, top, venv, address):
-    """Serve a project (str) of the cloud in the folder top (str) with the settings there on address (str), for good."""
+    """Serve a project (str) of the cloud in the folder top (str), with its settings, on address (str), for ever."""
     if project == "router":
         import router
 
@@ -104,7 +104,7 @@ def main(project, top, venv, address):
         from psycogreen.eventlet import patch_psycopg
 
         monkey_patch.patch()
-        # Else a query that waits for a lock would keep the one that holds it from going on.
+        # Otherwise a query that waits for a lock would block the one that holds the lock.
         patch_psycopg()
     entry = {"nova": "nova.wsgi.osapi_compute"}.get(project, f"{project}.wsgi.api")
     application = importlib.import_module(entry).application

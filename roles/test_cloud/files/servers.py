@@ -1,10 +1,9 @@
-"""Nova's compute driver for servers that boot: each is a container of the kind of the project's own hosts.
+"""A compute driver of nova whose servers boot: each is a container like the hosts of role provision_local.
 
-What it stands in for is KVM: the image that glance's image names (property container_image), the port's address and
-MAC, the server's name, nova's metadata and user data where cloud-init looks for a config drive, volumes as
-/dev/disk/by-id/virtio-*. A server that boots from a volume has the volume as a disk, and boots the same image.
-Whatever is not here (resize, snapshot, pause, rescue, ports that come later) raises NotImplementedError, which is
-nova's way to say so.
+It replaces KVM. A server uses the container image named in glance's image (property container_image), its port's
+address and MAC, its name, nova's metadata and user data where cloud-init looks for a config drive, and volumes as
+/dev/disk/by-id/virtio-*. A server that boots from a volume has the volume as a disk, but boots the same image.
+Everything else (resize, snapshot, pause, rescue, ports added later) raises NotImplementedError, as nova expects.
 """
 
 import contextlib
@@ -27,32 +26,32 @@ TOP = pathlib.Path(os.environ["TEST_CLOUD_TOP"])
 # The same as provision_local_capabilities.
 CAPABILITIES = "NET_ADMIN,SYS_ADMIN,DAC_READ_SEARCH"
 LOOP_MAJOR = 7
-# In a container systemd passes over fstab's devices.
+# In a container, systemd ignores the devices in fstab.
 MOUNT = "[Service]\nExecStartPost=/bin/mount --all\n"
-# What a host says that it has: room for any site, for a quota or a flavor is what a test runs into.
+# Reported resources of a host, enough for any site: tests are limited only by quotas and flavors.
 OFFER = {"VCPU": 100, "MEMORY_MB": 400000, "DISK_GB": 100000}
 ONE_BRIDGE_AT_A_TIME = threading.Lock()
 
 
 class Driver(driver.ComputeDriver):
-    """One compute host."""
+    """A compute host."""
 
     capabilities = driver.ComputeDriver.capabilities | {"supports_image_type_raw": True}
 
     def init_host(self, host):
-        """Take the host's name (str)."""
+        """Store the host's name (str)."""
         self.host = host
 
     def get_available_nodes(self, refresh=False):
-        """Return the nodes' names: the host is its only one."""
+        """Return the nodes' names: only the host itself."""
         return [self.host]
 
     def get_nodenames_by_uuid(self, refresh=False):
-        """Return the nodes' names (dict) by the ids that they keep."""
+        """Return the nodes' names (dict) by their permanent IDs."""
         return {str(uuid.uuid5(uuid.NAMESPACE_DNS, self.host)): self.host}
 
     def get_available_resource(self, nodename):
-        """Return what a node has, for nova's own list of hosts."""
+        """Return the resources of a node for nova's list of hosts."""
         kind = (fields.Architecture.X86_64, fields.HVType.LXC, fields.VMMode.EXE)
         return {
             "uuid": next(iter(self.get_nodenames_by_uuid())),
@@ -71,7 +70,7 @@ class Driver(driver.ComputeDriver):
         }
 
     def update_provider_tree(self, provider_tree, nodename, allocations=None):
-        """Tell placement what a node has."""
+        """Report the resources of a node to placement."""
         provider_tree.update_inventory(
             nodename,
             {
@@ -88,22 +87,22 @@ class Driver(driver.ComputeDriver):
         )
 
     def list_instance_uuids(self):
-        """Return the ids of this host's servers."""
+        """Return the IDs of this host's servers."""
         names = podman("ps", "--all", "--filter", f"label=vitrine-cloud-host={self.host}", "--format", "{{.Names}}")
         return [name[-36:] for name in names.split() if name == container(name[-36:])]
 
     def get_num_instances(self):
-        """Return how many servers this host has."""
+        """Return the number of this host's servers."""
         return len(self.list_instance_uuids())
 
     def get_info(self, instance, use_cache=True):
         """Return whether a server runs."""
-        # `ps` finds nothing where `inspect` fails.
+        # `ps` lists nothing if the container does not exist, whereas `inspect` would fail.
         named = f"name=^{container(instance.uuid)}$"
         found = json.loads(podman("ps", "--all", "--filter", named, "--format", "json"))
         if not found:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
-        # Nova ends, ten minutes later, what it takes to have shut itself down.
+        # Nova stops a server ten minutes after it appears to have shut itself down.
         runs = found[0]["State"] == "running"
         return hardware.InstanceInfo(state=power_state.RUNNING if runs else power_state.SHUTDOWN)
 
@@ -111,7 +110,7 @@ class Driver(driver.ComputeDriver):
         self, context, instance, image_meta, injected_files, admin_password, allocations,
         network_info=None, block_device_info=None, power_on=True, accel_info=None,
     ):  # fmt: skip
-        """Make a server and boot it.
+        """Create a server and boot it.
 
         Raises:
             InstanceDeployFailure: Its image is none that boots here.
@@ -137,16 +136,16 @@ class Driver(driver.ComputeDriver):
             "--hostname", instance.hostname,
             "--label", f"vitrine-cloud={cloud_name()}",
             "--label", f"vitrine-cloud-host={self.host}",
-            # Ports are plugged into it when it runs.
+            # Ports are plugged in when the container runs.
             "--network", "none",
             "--no-hosts",
             "--systemd", "always",
             "--tty",
             "--cap-add", CAPABILITIES,
-            # A volume may come at any time.
+            # A volume may be attached at any time.
             "--device-cgroup-rule", f"b {LOOP_MAJOR}:* rw",
             "--volume", f"{folder}/disk:/dev/disk:dev",
-            # Where mount looks a label up.
+            # Directory in which mount looks up labels.
             "--security-opt", "unmask=/sys/dev/block",
             "--volume", f"{folder}/metadata:/var/lib/cloud/seed/config_drive:ro",
             "--volume", f"{folder}/resolv.conf:/etc/resolv.conf",
@@ -160,7 +159,7 @@ class Driver(driver.ComputeDriver):
             self.power_on(context, instance, network_info)
 
     def power_on(self, context, instance, network_info, block_device_info=None, accel_info=None, share_info=None):
-        """Boot a server: its container, its ports."""
+        """Boot a server: start its container and plug in its ports."""
         name_labels(TOP / "servers" / instance.uuid / "disk")
         podman("start", container(instance.uuid))
         process = podman("container", "inspect", "--format", "{{.State.Pid}}", container(instance.uuid)).strip()
@@ -169,21 +168,21 @@ class Driver(driver.ComputeDriver):
             plug(vif, process, number)
 
     def power_off(self, instance, timeout=0, retry_interval=0):
-        """Shut a server down, at the latest after timeout (int, s). Its ports go with it."""
+        """Shut a server down, at the latest after timeout (int, s). Its ports are removed with it."""
         podman("stop", "--time", timeout, container(instance.uuid))
 
     def reboot(
         self, context, instance, network_info, reboot_type, block_device_info=None, bad_volumes_callback=None,
         accel_info=None, share_info=None,
     ):  # fmt: skip
-        """Shut a server down (SOFT) or pull its plug (HARD), and boot it."""
+        """Shut a server down (SOFT) or kill it (HARD), and boot it."""
         self.power_off(instance, timeout=0 if reboot_type == "HARD" else 60)
         self.power_on(context, instance, network_info)
 
     def destroy(
         self, context, instance, network_info, block_device_info=None, destroy_disks=True, destroy_secrets=True
     ):
-        """Remove a server and all of it, or what an interrupted start has left; volumes stay."""
+        """Remove a server with all its files, even if it is incomplete; volumes are kept."""
         podman("rm", "--force", "--ignore", "--time", 0, container(instance.uuid))
         folder = TOP / "servers" / instance.uuid
         for node in folder.glob("disk/by-id/*"):
@@ -194,22 +193,22 @@ class Driver(driver.ComputeDriver):
         self, context, instance, network_info, block_device_info=None, destroy_disks=True, migrate_data=None,
         destroy_vifs=True, destroy_secrets=True,
     ):  # fmt: skip
-        """Do what `destroy` has not done: nothing is left."""
+        """Do nothing: `destroy` has removed everything."""
 
     def plug_vifs(self, instance, network_info):
-        """Ports are plugged when a server boots."""
+        """Do nothing: ports are plugged in when a server boots."""
 
     def unplug_vifs(self, instance, network_info):
-        """Ports go with the container."""
+        """Do nothing: ports are removed with the container."""
 
     def get_volume_connector(self, instance):
-        """Return who asks cinder for a volume."""
+        """Return the connector with which volumes are requested from cinder."""
         return {"ip": "127.0.0.1", "initiator": "none", "host": self.host}
 
     def attach_volume(
         self, context, connection_info, instance, mountpoint, disk_bus=None, device_type=None, encryption=None
     ):
-        """Show a server a volume, under the names that udev gives a virtio disk."""
+        """Attach a volume to a server, under the names that udev gives to a virtio disk."""
         disk = TOP / "servers" / instance.uuid / "disk"
         device = run("losetup", "--find", "--show", connection_info["data"]["path"]).strip()
         number = pathlib.Path(device).stat().st_rdev
@@ -217,7 +216,7 @@ class Driver(driver.ComputeDriver):
         name_labels(disk)
 
     def detach_volume(self, context, connection_info, instance, mountpoint, encryption=None):
-        """Take a volume away from a server."""
+        """Detach a volume from a server."""
         disk = TOP / "servers" / instance.uuid / "disk"
         node = disk / "by-id" / disk_name(connection_info)
         run("losetup", "--detach", loop_device(node))
@@ -225,39 +224,39 @@ class Driver(driver.ComputeDriver):
         name_labels(disk)
 
     def get_console_output(self, context, instance):
-        """Return what a server's console shows (bytes)."""
+        """Return the output of a server's console (bytes)."""
         return podman("logs", container(instance.uuid)).encode()
 
 
 def cloud_name():
-    """Name of the cloud, as in its mark."""
+    """Return the name of the cloud, as in its mark."""
     return (TOP / "test-cloud").read_text()
 
 
 def container(server):
-    """Name of a server's container (server: str, its id)."""
+    """Return the name of a server's container (server: str, its ID)."""
     return CONTAINER.format(cloud=cloud_name(), server=server)
 
 
 def disk_name(connection_info):
-    """Name below by-id of a volume: a virtio disk's serial number, the volume's id, has room for 20 characters."""
+    """Return the name of a volume below by-id: a virtio disk's serial number has 20 characters of the volume's ID."""
     return f"virtio-{connection_info['data']['volume_id'][:20]}"
 
 
 def loop_device(node):
-    """Path on this machine of a device node (pathlib.Path) in a server's folder."""
+    """Return the path on this machine of a device node (pathlib.Path) in a server's folder."""
     return f"/dev/loop{os.minor(node.stat().st_rdev)}"
 
 
 def name_labels(disk):
-    """Name a server's volumes by their labels, as udev does, which no container has (disk: its /dev/disk).
+    """Link a server's volumes by their labels, like udev, which containers do not have (disk: its /dev/disk).
 
     A label that is given while the server runs is named at its next boot; until then `mount` finds it by looking.
     """
     for old in (disk / "by-label").iterdir():
         old.unlink()
     for node in (disk / "by-id").iterdir():
-        # blkid fails on an empty disk.
+        # blkid fails on empty disks.
         with contextlib.suppress(FailedError):
             label = run("blkid", "--probe", "--match-tag", "LABEL", "--output", "value", loop_device(node)).strip()
             if label:
@@ -265,7 +264,7 @@ def name_labels(disk):
 
 
 def resolver(network_info):
-    """Text of a server's resolv.conf: the subnets' name servers, or else this machine's, as neutron's DHCP has it."""
+    """Return a server's resolv.conf: the subnets' name servers, or else this machine's, like neutron's DHCP."""
     subnets = [subnet for vif in network_info or [] for subnet in vif["network"]["subnets"]]
     servers = [server["address"] for subnet in subnets for server in subnet["dns"]]
     if not servers:
@@ -301,5 +300,5 @@ def plug(vif, process, number):
 
 
 def bridge_name(network):
-    """Name of a network's bridge (network: str, its id), as neutron's bridge agent has it."""
+    """Return the name of a network's bridge (network: str, its ID), like neutron's bridge agent."""
     return f"brq{network[:11]}"

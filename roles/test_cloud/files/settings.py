@@ -1,4 +1,4 @@
-"""Settings of the test cloud's services: one function, which writes them all."""
+"""Settings of the test cloud's services, all written by a single function."""
 
 import configparser
 import pathlib
@@ -11,13 +11,13 @@ SERVICES = {
     "cinder": 8776,
     "nova": 8774,
 }
-# Compute hosts, all in one process: what wants hosts of its own (anti-affinity) finds these.
+# Compute hosts, all in one process, for servers that need different hosts (anti-affinity).
 HOSTS = ("cloud01", "cloud02", "cloud03")
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron", "cinder")
 
 
 def database(top, name):
-    """Address of a database as SQLAlchemy wants it (top: pathlib.Path of the cloud's folder, name: str)."""
+    """Return the address of a database for SQLAlchemy (top: pathlib.Path of the cloud's folder, name: str)."""
     return f"postgresql+psycopg2://postgres@/{name}?host={top}/database/socket"
 
 
@@ -47,7 +47,7 @@ def write(top, venv, address, password, image):
         "service_token_roles_required": "true",
     }
     lock = {"lock_path": f"{top}/lock"}
-    # Other services' messages stay within one process: nova's four services share one, cinder's three too.
+    # Messages stay within a process: nova's four services share one, and so do cinder's three.
     in_memory = {"transport_url": "fake:///", "host": HOSTS[0]}
     soon = {"report_interval": "5", "periodic_fuzzy_delay": "0"}
 
@@ -60,7 +60,7 @@ def write(top, venv, address, password, image):
             "fernet_tokens": {"key_repository": f"{top}/etc/keystone/fernet-keys"},
             "credential": {"key_repository": f"{top}/etc/keystone/credential-keys"},
             "identity": {"password_hash_rounds": "4"},
-            # Without it every token is checked in the database: 0.86 s in the place of 0.01.
+            # Without it every token is checked in the database, which takes 0.86 s instead of 0.01 s.
             "cache": {"enabled": "true", "backend": "dogpile.cache.memory", "expiration_time": "600"},
         },
     )
@@ -131,7 +131,7 @@ def write(top, venv, address, password, image):
                 "service_plugins": "router",
                 "notify_nova_on_port_status_changes": "true",
                 "notify_nova_on_port_data_changes": "true",
-                # The agents are rows in a table (neutron_tables.py), and their last sign of life is in the far future.
+                # The agents are rows in a table (neutron_tables.py), whose heartbeat is in the far future.
                 "agent_down_time": "2000000",
                 "rpc_workers": "0",
                 "api_paste_config": f"{venv}/etc/neutron/api-paste.ini",
@@ -166,7 +166,7 @@ def write(top, venv, address, password, image):
                 "api_paste_config": f"{venv}/etc/cinder/api-paste.ini",
                 "resource_query_filters_file": f"{venv}/etc/cinder/resource_filters.json",
             },
-            # A stand-in for a storage: volumes are sparse files.
+            # A stand-in for a storage back end: volumes are sparse files.
             "files": {"volume_driver": "volumes.Driver", "volume_backend_name": "files"},
             "coordination": {"backend_url": f"file://{top}/state/cinder"},
             "database": {"connection": database(top, "cinder")},
@@ -179,7 +179,7 @@ def write(top, venv, address, password, image):
 
 
 def ini(path: pathlib.Path, sections):
-    """Write an INI file that root alone may read (sections: dict of dict of str)."""
+    """Write an INI file that only root can read (sections: dict of dict of str)."""
     writer = configparser.RawConfigParser(default_section="")
     writer.optionxform = str
     writer.read_dict(sections)

@@ -1,15 +1,15 @@
 """Starts and stops an OpenStack for tests: test_cloud.py start|stop NAME TOP RANGE [VENV [IMAGE]].
 
-  NAME   of its network namespace
-  TOP    folder of the cloud, all of which `stop` removes; must not exist, or be one that `start` made
-  RANGE  first two numbers of the private /16 that it uses and is routed to, such as 10.214
+  NAME   name of the network namespace
+  TOP    folder of the cloud, which `stop` removes; must either not exist or have been created by `start`
+  RANGE  first two numbers of the private /16 that the cloud uses, such as 10.214
   VENV   virtual environment with requirements.txt (start)
-  IMAGE  Podman's image that servers boot (start); without it they become ACTIVE, and are nothing
+  IMAGE  Podman image that servers boot (start); without it servers only become ACTIVE
 
-The services are the real ones: keystone, placement, glance, neutron, cinder, nova, over PostgreSQL. Behind them are
-stand-ins: nova's own fake driver, or one that boots containers (servers.py), volumes that are files (volumes.py),
-neutron's agents (rows in a table, and router.py). The services know no way out of the range; servers that
-boot have one, through this machine, as its own containers do.
+The services are real: keystone, placement, glance, neutron, cinder, nova, with PostgreSQL. Their back ends are
+stand-ins: nova's own fake driver, or a driver that boots containers (servers.py), files as volumes (volumes.py), and
+rows in a table with router.py instead of neutron's agents. The services cannot reach anything outside of the range;
+servers that boot have Internet access through this machine, like its own containers.
 
 Prints JSON: {"changed": true or false}. clouds.yaml in TOP has the entries admin, services and openstack.
 """
@@ -29,15 +29,15 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 PODMAN = HERE.parents[2] / "scripts/podman"
-# A server's container.
+# Name of a server's container.
 CONTAINER = "{cloud}-{server}"
-# Seconds.
+# In seconds.
 START_LIMIT = 120
 STOP_LIMIT = 10
 
 
 class FailedError(Exception):
-    """A step that went wrong; its text says which, and what the program said."""
+    """A step failed; the text names the step and quotes the program's output."""
 
 
 class Cloud:
@@ -50,17 +50,17 @@ class Cloud:
     """
 
     def __init__(self, name, top, network):
-        """Note what it is; nothing is started."""
+        """Store the arguments; nothing is started."""
         self.name, self.top, self.network = name, top, network
         self.address = f"{network}.0.2"
-        # Names of interfaces have 15 characters at most.
+        # Names of interfaces have at most 15 characters.
         self.link = f"v{name[-12:]}"
         self.mark = top / "test-cloud"
         self.image = top / "server-image"
         self.processes = {}
 
     def start(self, venv, image=""):
-        """Bring it up; returns False when it is up already.
+        """Start the cloud; returns False if it is already running.
 
         Args:
             venv: pathlib.Path, virtual environment with the services.
@@ -73,9 +73,9 @@ class Cloud:
 
         if self.is_up(settings.SERVICES):
             if (there := self.image.read_text()) != image:
-                raise FailedError(f"{self.name} is up with image '{there}', and wanted is '{image}': stop it first.")
+                raise FailedError(f"{self.name} runs with image '{there}', expected '{image}'. Stop it first.")
             return False
-        # What an interrupted start has left.
+        # Remove the remains of an interrupted start.
         self.stop()
         own = ("etc", "log", "images", "lock", "state", "volumes", "servers")
         for folder in (*own, "database", "images/tasks", "images/staging", "state/cinder"):
@@ -95,7 +95,7 @@ class Cloud:
             fillers = (self.fill_keystone, self.fill_nova, self.fill_neutron, self.fill_others)
             for done in [pool.submit(filler, venv / "bin", clouds) for filler in fillers]:
                 done.result()
-        # nova asks the catalogue when it starts.
+        # nova queries the catalogue when it starts.
         first = ("keystone", "placement", "glance", "neutron")
         for project in first:
             self.serve(venv, project)
@@ -113,40 +113,40 @@ class Cloud:
         return True
 
     def stop(self):
-        """Take it down and remove all of it; returns False when there was nothing.
+        """Stop the cloud and remove all its files; returns False if there was nothing to remove.
 
         Raises:
             FailedError: The folder is none of a test cloud.
         """
         there = self.top.exists() and any(self.top.iterdir())
         if there and not self.mark.exists():
-            raise FailedError(f"{self.top} is no test cloud's folder (it has no file test-cloud), and stays as it is.")
+            raise FailedError(f"{self.top} is not the folder of a test cloud (it has no file test-cloud); it was kept.")
         has_network = pathlib.Path("/run/netns", self.name).exists()
         if has_network:
             self.end_services()
         if self.image.exists() and self.image.read_text():
             self.end_servers()
-        # After a reboot of this machine the file is there, and the server is not.
+        # After a reboot of this machine the file exists, but the server does not run.
         if (self.top / "database/data/postmaster.pid").exists() and self.postgres_runs():
             self.postgres("pg_ctl", "stop", "--pgdata", self.top / "database/data", "--mode", "immediate")
-        # The link first: that of a deleted namespace goes by itself, some time later.
+        # The link first, since that of a deleted namespace disappears only some time later.
         if pathlib.Path("/sys/class/net", self.link).exists():
             run("ip", "link", "delete", self.link)
         if has_network:
             run("ip", "netns", "delete", self.name)
         if self.top.exists():
             shutil.rmtree(self.top)
-        # The site's folder, unless something else is in it.
+        # The site's folder, if it is empty.
         with contextlib.suppress(OSError):
             self.top.parent.rmdir()
         return there or has_network
 
     def is_up(self, services):
-        """Tell whether a complete cloud answers at every port of services (dict, name to port)."""
+        """Tell whether a complete cloud answers on every port of services (dict, name to port)."""
         return (self.top / "complete").exists() and all(self.answers(port) for port in services.values())
 
     def make_network(self):
-        """Make the namespace, the link to it and the route; the namespace has no default route."""
+        """Create the namespace, the link to it and the route; the namespace has no default route."""
         inside = ("ip", "-n", self.name)
         taken = run("ip", "-json", "route", "show", "root", f"{self.network}.0.0/16").strip()
         if json.loads(taken or "[]"):
@@ -158,25 +158,25 @@ class Cloud:
         run(*inside, "address", "add", f"{self.address}/30", "dev", "eth0")
         run(*inside, "link", "set", "lo", "up")
         run(*inside, "link", "set", "eth0", "up")
-        # A packet for a server that is not there ends here.
+        # Packets for missing servers are dropped here.
         run(*inside, "route", "add", "unreachable", f"{self.network}.0.0/16")
         run("ip", "route", "add", f"{self.network}.0.0/16", "via", self.address)
 
     def open_way_out(self):
-        """Let servers reach what this machine reaches; what comes from the services' own address is not let through."""
+        """Forward traffic of servers through this machine, but not that of the services' own address."""
         pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         for table, chain, *rule in self.way_out():
             run("iptables", "--wait", "--table", table, "--insert", chain, *rule)
         run("ip", "-n", self.name, "route", "add", "default", "via", f"{self.network}.0.1")
 
     def close_way_out(self):
-        """Take back what `open_way_out` set on this machine, as far as it is there."""
+        """Undo the changes of `open_way_out` on this machine, as far as they exist."""
         for table, chain, *rule in self.way_out():
             with contextlib.suppress(FailedError):
                 run("iptables", "--wait", "--table", table, "--delete", chain, *rule)
 
     def way_out(self):
-        """Rules of this machine's firewall (tuples of table, chain, words): servers come from the external range."""
+        """Return this machine's firewall rules (tuples of table, chain, arguments) for the servers' external range."""
         outside = f"{self.network}.1.0/24"
         return (
             ("nat", "POSTROUTING", "-s", outside, "!", "-d", f"{self.network}.0.0/16", "-j", "MASQUERADE"),
@@ -185,7 +185,7 @@ class Cloud:
         )
 
     def end_servers(self):
-        """Remove every server, the volumes' devices, and the way out."""
+        """Remove all servers, the volumes' devices, and the forwarding rules."""
         label = f"label=vitrine-cloud={self.name}"
         if left := podman("ps", "--all", "--quiet", "--filter", label).split():
             podman("rm", "--force", "--time", 0, *left)
@@ -196,13 +196,13 @@ class Cloud:
         self.close_way_out()
 
     def make_database(self, names):
-        """Start a PostgreSQL of its own, which listens on a socket alone, with databases (names: tuple of str)."""
+        """Start the cloud's own PostgreSQL, which listens only on a socket, with databases (names: tuple of str)."""
         folder = self.top / "database"
         (folder / "socket").mkdir()
         for each in (folder, folder / "socket"):
             shutil.chown(each, "postgres", "postgres")
             each.chmod(0o700)
-        # What is in it is worth nothing, so it need not reach the disk.
+        # The data are expendable, so they need not reach the disk.
         options = f"-k {folder}/socket -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
         self.postgres("initdb", "--pgdata", folder / "data", "--auth", "trust", "--no-sync", "--encoding", "UTF8")
         self.postgres(
@@ -212,7 +212,7 @@ class Cloud:
             self.postgres("createdb", "--host", folder / "socket", name)
 
     def postgres(self, program, *arguments):
-        """Run a program of PostgreSQL (str) as its own user."""
+        """Run a program of PostgreSQL (str) as the user postgres."""
         found = sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
         if not found:
             raise FailedError(f"{program} is missing on this machine: apt-get install postgresql")
@@ -249,7 +249,7 @@ class Cloud:
         return entries
 
     def fill_keystone(self, programs, clouds):
-        """Make keystone's tables, keys and administrator."""
+        """Create keystone's tables, keys and administrator."""
         url = f"http://{self.address}:5000/v3"
         manage = (programs / "keystone-manage", "--config-file", self.top / "etc/keystone/keystone.conf")
         for folder in ("fernet-keys", "credential-keys"):
@@ -257,12 +257,12 @@ class Cloud:
         run(*manage, "db_sync")
         run(*manage, "fernet_setup", "--keystone-user", "root", "--keystone-group", "root")
         urls = [each for kind in ("public", "internal", "admin") for each in (f"--bootstrap-{kind}-url", url)]
-        # In the environment, where other users of the machine do not see it.
+        # In the environment, which other users of the machine cannot see.
         password = {"OS_BOOTSTRAP_PASSWORD": clouds["admin"]["auth"]["password"]}
         run(*manage, "bootstrap", "--bootstrap-region-id", "RegionOne", *urls, env=password)
 
     def fill_nova(self, programs, _):
-        """Make nova's tables and cells."""
+        """Create nova's tables and cells."""
         import settings
 
         manage = (programs / "nova-manage", "--config-file", self.top / "etc/nova/nova.conf")
@@ -272,18 +272,18 @@ class Cloud:
         run(*manage, "db", "sync")
 
     def fill_neutron(self, programs, _):
-        """Make neutron's tables and the rows of its agents."""
+        """Create neutron's tables and the rows of its agents."""
         run(programs / "python", HERE / "neutron_tables.py", self.top, self.address)
 
     def fill_others(self, programs, _):
-        """Make the tables of placement, glance and cinder."""
+        """Create the tables of placement, glance and cinder."""
         etc = self.top / "etc"
         run(programs / "placement-manage", "--config-file", etc / "placement/placement.conf", "db", "sync")
         run(programs / "glance-manage", "--config-file", etc / "glance/glance-api.conf", "db_sync")
         run(programs / "cinder-manage", "--config-file", etc / "cinder/cinder.conf", "db", "sync")
 
     def fill(self, venv, what):
-        """Have catalogue.py make accounts or offers (what)."""
+        """Run catalogue.py to create accounts or offers (what)."""
         image = self.image.read_text()
         run(venv / "bin/python", HERE / "catalogue.py", what, self.top / "clouds.yaml", f"{self.network}.1.0/24", image)
 
@@ -311,11 +311,11 @@ class Cloud:
         while not self.answers(port):
             if self.processes[project].poll() is not None or time.monotonic() > end:
                 said = (self.top / f"log/{project}.out").read_text()[-2000:]
-                raise FailedError(f"{project} does not come up (logs: {self.top}/log). It said:\n{said}")
+                raise FailedError(f"{project} did not start (logs: {self.top}/log). Its output:\n{said}")
             time.sleep(0.5)
 
     def find_hosts(self, programs, hosts):
-        """Wait until nova knows its compute hosts (hosts: tuple of str) as such."""
+        """Wait until nova has registered its compute hosts (hosts: tuple of str)."""
         manage = (programs / "nova-manage", "--config-file", self.top / "etc/nova/nova.conf", "cell_v2")
         end = time.monotonic() + START_LIMIT
         while True:
@@ -328,13 +328,13 @@ class Cloud:
             time.sleep(1)
 
     def answers(self, port):
-        """Tell whether somebody listens at a port (int) of the cloud."""
+        """Tell whether a process listens on a port (int) of the cloud."""
         with contextlib.suppress(OSError), socket.create_connection((self.address, port), timeout=2):
             return True
         return False
 
     def end_services(self):
-        """End every process in the namespace: neutron takes another name, and a list of numbers might be old."""
+        """End all processes in the namespace: neutron renames itself, and a list of process IDs might be outdated."""
         end = time.monotonic() + STOP_LIMIT
         while found := run("ip", "netns", "pids", self.name).split():
             if time.monotonic() > end:
@@ -346,7 +346,7 @@ class Cloud:
 
 
 def environment():
-    """Environment of the services: nothing of the caller's, whose proxies and settings would reach them."""
+    """Return the environment of the services, without the caller's, whose proxies and settings would affect them."""
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "no_proxy": "*"}
 
 

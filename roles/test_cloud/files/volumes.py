@@ -1,6 +1,6 @@
-"""Cinder's driver for volumes with bytes: each is a sparse file in the cloud's folder volumes.
+"""A cinder driver whose volumes hold data: each is a sparse file in the cloud's folder `volumes`.
 
-What it does not know (a migration, an image made of a volume) raises NotImplementedError.
+Unsupported operations (migration, creating an image from a volume) raise NotImplementedError.
 """
 
 import os
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 class Driver(driver.VolumeDriver):
-    """The storage."""
+    """The storage back end."""
 
     VERSION = "1"
 
@@ -23,7 +23,7 @@ class Driver(driver.VolumeDriver):
         """There is nothing to set up."""
 
     def _update_volume_stats(self):
-        """Note what the storage has: as much as is asked for, for files take no room before they are written to."""
+        """Report unlimited capacity, since sparse files take no space before they are written to."""
         self._stats = {
             "volume_backend_name": self.configuration.volume_backend_name,
             "vendor_name": "Vitrine",
@@ -34,31 +34,31 @@ class Driver(driver.VolumeDriver):
         }
 
     def create_volume(self, volume):
-        """Make an empty volume."""
+        """Create an empty volume."""
         resize(path(volume), volume.size)
 
     def delete_volume(self, volume):
-        """Remove a volume, or what there is of it."""
+        """Remove a volume, even if it is incomplete."""
         path(volume).unlink(missing_ok=True)
 
     def extend_volume(self, volume, new_size):
-        """Let a volume grow (new_size: int, GiB)."""
+        """Grow a volume (new_size: int, GiB)."""
         resize(path(volume), new_size)
 
     def create_cloned_volume(self, volume, src_vref):
-        """Make a volume from another."""
+        """Create a volume from another."""
         copy(path(src_vref), path(volume))
         resize(path(volume), volume.size)
 
     def clone_image(self, context, volume, image_location, image_meta, image_service):
-        """Make a volume from an image: its bytes as they are, which cinder would have qemu-img convert otherwise."""
+        """Create a volume from the raw data of an image, without the conversion by qemu-img that cinder would use."""
         resize(path(volume), volume.size)
         with path(volume).open("r+b") as file:
             image_service.download(context, image_meta["id"], file)
         return {}, True
 
     def create_snapshot(self, snapshot):
-        """Keep what a volume holds."""
+        """Create a snapshot of a volume."""
         copy(path(snapshot.volume), path(snapshot))
 
     def delete_snapshot(self, snapshot):
@@ -66,39 +66,39 @@ class Driver(driver.VolumeDriver):
         path(snapshot).unlink(missing_ok=True)
 
     def create_volume_from_snapshot(self, volume, snapshot):
-        """Make a volume from a snapshot."""
+        """Create a volume from a snapshot."""
         copy(path(snapshot), path(volume))
         resize(path(volume), volume.size)
 
     def initialize_connection(self, volume, connector):
-        """Say how a compute host finds a volume: its file."""
+        """Return how a compute host finds a volume: the path of its file."""
         return {"driver_volume_type": "file", "data": {"path": str(path(volume)), "volume_id": volume.id}}
 
     def terminate_connection(self, volume, connector, **kwargs):
-        """There is nothing to end."""
+        """Do nothing: there is no connection to close."""
 
     def create_export(self, context, volume, connector):
-        """There is nothing to export: the file is there."""
+        """Do nothing: the file needs no export."""
 
     def ensure_export(self, context, volume):
-        """There is nothing to export."""
+        """Do nothing: there is no export."""
 
     def remove_export(self, context, volume):
-        """There is nothing to export."""
+        """Do nothing: there is no export."""
 
 
 def path(volume):
-    """File of a volume or a snapshot."""
+    """Return the file of a volume or a snapshot."""
     return FOLDER / volume.id
 
 
 def resize(file, size):
-    """Give a file (pathlib.Path) a size (int, GiB); a new one is empty."""
+    """Set the size (int, GiB) of a file (pathlib.Path), which is created if missing."""
     with file.open("ab") as opened:
         opened.truncate(size * GIB)
     file.chmod(0o600)
 
 
 def copy(source, target):
-    """Copy a file (pathlib.Path, both), its holes as holes."""
+    """Copy a file (pathlib.Path, both), keeping its holes."""
     subprocess.run([shutil.which("cp"), "--sparse=always", "--reflink=auto", source, target], check=True)

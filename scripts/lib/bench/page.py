@@ -1,4 +1,4 @@
-"""Measures how long a browser takes for a page of thumbnails: cold, and again from the proxy's cache.
+"""Measures how long a browser takes to show a page of thumbnails: cold, and again from the proxy's cache.
 
 Runs on the controller, with Chromium. Argument: the site's address. Prints a report in JSON, seconds of each round.
 """
@@ -13,10 +13,10 @@ import time
 from selenium import webdriver
 
 THUMBNAILS, ROUNDS = 300, 5
-# The site lets an address have so many requests a second in the long run (nginx_cache_requests_per_second).
+# The sustained rate of requests per second that the site allows an address (nginx_cache_requests_per_second).
 PER_SECOND = 50
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--no-proxy-server"]
-# Shows the pictures of all addresses at once, and says how many milliseconds that took and how many came.
+# Loads the pictures of all addresses at once, and returns the milliseconds and the number of pictures that arrived.
 SHOW = """
 const [addresses, done] = arguments;
 const page = document.createElement('div');
@@ -63,11 +63,11 @@ def measure(browser, site):
             for number in range(THUMBNAILS)
         ]
         for how in ("cold", "warm"):
-            # A browser that has nothing of its own left: neither kept pictures nor a page.
+            # Leave the page, so that the browser has neither cached pictures nor a page.
             browser.get(f"{site}robots.txt")
             milliseconds, came = browser.execute_async_script(SHOW, addresses)
             if came != THUMBNAILS:
-                sys.exit(f"{came} of {THUMBNAILS} thumbnails came")
+                sys.exit(f"{came} thumbnails were loaded, expected {THUMBNAILS}")
             report[how].append(round(milliseconds / 1000, 2))
         time.sleep(2 * THUMBNAILS / PER_SECOND)
     return report

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Measures what the proxy's configuration costs, on its own host, beside the site and without touching its cache.
+"""Measures the performance of the proxy's configuration, on its own host beside the site. Does not touch its cache.
 
 usage: proxy.py PART KEYS      PART: thumbnails, tiles, latency, one key, back end killed, large
 
@@ -33,14 +33,14 @@ BACK_END = 19080
 ROUNDS, SECONDS = 5, 3
 CONNECTIONS = (10, 100, 1000)
 PATHS = 300
-# Bytes of an answer: a thumbnail's and a tile's.
+# Bytes of a thumbnail and of a tile.
 SIZES = {"thumbnails": (2_000, 6_000), "tiles": (15_000, 60_000)}
-# Where nginx keeps the crc32 of the key in a file's header.
+# Offset of the key's crc32 in the header of nginx's cache files.
 CRC_AT = 48
 
 
 def main(arguments):
-    """Measure a part and print what was seen as JSON; returns the exit status."""
+    """Measure a part and print the result as JSON; returns the exit status."""
     part, keys = arguments[0], int(arguments[1])
     settings = json.loads(pathlib.Path("/etc/vitrine/cache.json").read_text())
     folder = pathlib.Path(settings["folder"]).parent / "bench"
@@ -95,7 +95,7 @@ class Site:
         self.start("plain", plain)
 
     def own_configuration(self):
-        """Return the site's own configuration with other ports, another cache, and room for one address."""
+        """Return the site's own configuration with other ports, another cache, and no rate limit for the client."""
         text = "".join(path.read_text() for path in sorted(pathlib.Path("/etc/nginx/conf.d").glob("*.conf")))
         text = re.sub(r"proxy_cache_path \S+/zones/", f"proxy_cache_path {self.zones}/", text)
         text = re.sub(r"rate=[0-9]+r/s", "rate=1000000r/s", text)
@@ -103,7 +103,7 @@ class Site:
         text = text.replace("listen 443 ssl", f"listen {ADDRESS}:{PORTS['site']} ssl")
         text = text.replace("listen 80 default_server", f"listen {ADDRESS}:19081 default_server")
         text = text.replace("127.0.0.1:9000", "127.0.0.1:19000").replace("127.0.0.1:9001", "127.0.0.1:19001")
-        # One server behind it, which can be taken away.
+        # A single back end, which can be stopped.
         text = re.sub(
             r"upstream omero_web \{.*?\n\}",
             f"upstream omero_web {{ server {ADDRESS}:{BACK_END}; keepalive 32; }}",
@@ -118,7 +118,7 @@ class Site:
         return text
 
     def start(self, name, http_block):
-        """Start an nginx with a configuration for its http block (str); remember it by its name."""
+        """Start an nginx with a configuration for its http block (str), and register it under a name."""
         path = self.folder / f"{name}.conf"
         log = "access_log off;" if name != "site" else ""
         path.write_text(
@@ -162,7 +162,7 @@ class Site:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(body)
             if self.ask("files", path) != body:
-                sys.exit(f"the reference answers {path} otherwise")
+                sys.exit(f"the reference gives a different answer for {path}")
             paths.append(path)
         return paths
 
@@ -174,19 +174,19 @@ class Site:
         return http.client.HTTPSConnection(ADDRESS, PORTS[server], timeout=60, context=context)
 
     def ask(self, server, path, must=True):
-        """Return the body of an answer; ends the program when it is none, unless it need not (must: bool) be one."""
+        """Return the body of an answer; exits on another status than 200, if the answer is required (must: bool)."""
         connection = self.connect(server)
         connection.request("GET", path, headers={"Host": self.host})
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
         if answer.status != 200 and must:
-            sys.exit(f"{server} answers {path} with {answer.status}")
+            sys.exit(f"{server} answers {path} with status {answer.status}")
         return body if answer.status == 200 else b""
 
 
 def static_files(ask):
-    """Yield the addresses of OMERO.web's static files that its first page names, and what those name."""
+    """Yield the addresses of static files linked from OMERO.web's first page, and of those linked from these files."""
     page = ask("site", "/webclient/?experimenter=-1").decode("utf-8", "replace")
     seen = set()
     for name in re.findall(r'(?:src|href)="(/static/[^"?]+\.(?:js|css|png|svg|gif))', page):
@@ -204,23 +204,23 @@ def static_files(ask):
 
 
 def stop(process):
-    """End an nginx that was started here, by its own process."""
+    """Stop an nginx that was started here, by its process."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
 
 
 def wait_for(condition, seconds=60):
-    """Wait until something holds (function); ends the program when it does not."""
+    """Wait until a condition (function) holds; exits if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            sys.exit(f"waited {seconds} s in vain")
+            sys.exit(f"timed out after {seconds} s")
         time.sleep(0.05)
 
 
 def wrk(site, server, paths, connections, seconds=SECONDS):
-    """Put load on one of the nginx; returns a dict with requests a second, p50 and p99 in ms, and failed requests."""
+    """Put load on one of the nginx; returns a dict with requests per second, p50 and p99 in ms, and failed requests."""
     script = site.folder / "paths.lua"
     script.write_text(
         f"local paths = {{{', '.join(json.dumps(path) for path in paths)}}}\nlocal n = 0\n"
@@ -253,7 +253,7 @@ def wrk(site, server, paths, connections, seconds=SECONDS):
 
 
 def throughput(site, kind, paths):
-    """Return the median of requests a second of each nginx over some paths, and the ratios; rounds take turns."""
+    """Return the median requests per second of each nginx for some paths, and the ratios; rounds alternate."""
     seen = {server: [] for server in PORTS}
     for _ in range(ROUNDS):
         for server, rates in seen.items():
@@ -273,7 +273,7 @@ def throughput(site, kind, paths):
 
 
 def latencies(site):
-    """Return p50 and p99 of cached thumbnails with some numbers of connections, median of the rounds."""
+    """Return p50 and p99 of cached thumbnails for several numbers of connections, as medians of the rounds."""
     paths = site.fill("thumbnails", *SIZES["thumbnails"])
     found = {}
     for connections in CONNECTIONS:
@@ -286,7 +286,7 @@ def latencies(site):
 
 
 def one_key(site):
-    """Ask a thousand times at once for what is not kept; returns how many asked the back end, and the seconds."""
+    """Send a thousand requests at once for an uncached answer; returns the back end's requests and the seconds."""
     counts, seconds = [], []
     for number in range(ROUNDS):
         path = f"/api/v0/m/projects/?bench={number}-{time.time()}"
@@ -307,7 +307,7 @@ def one_key(site):
 
 
 def ask_on(connection, path, host):
-    """Ask on an open connection; returns the status."""
+    """Send a request on an open connection; returns the status."""
     connection.request("GET", path, headers={"Host": host})
     answer = connection.getresponse()
     answer.read()
@@ -315,7 +315,7 @@ def ask_on(connection, path, host):
 
 
 def killed(site):
-    """Kill the back end in the middle of a load on what is kept; returns requests a second and failed requests."""
+    """Kill the back end under a load of cached answers; returns requests per second and failed requests."""
     paths = site.fill("thumbnails", *SIZES["thumbnails"])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(wrk, site, "site", paths, 100, 6)
@@ -327,13 +327,13 @@ def killed(site):
 
 
 def large(site, keys):
-    """Measure a cache of many keys: making it known at a start, memory, disk, looking through it."""
+    """Measure a cache with many keys: loading at a start, memory, disk, purging."""
     path = f"/api/v0/m/projects/?large={0:08d}"
     site.ask("site", path)
     key = path
     zone = site.zones / "api"
     pattern = file_of(zone, key).read_bytes()
-    # Room for all of them; the role computes it from the volume.
+    # Enough memory for all keys; the role computes it from the volume.
     stop(site.running["site"])
     begun = time.monotonic()
     for number in range(1, keys):
@@ -356,7 +356,7 @@ def large(site, keys):
     site.start("site", text)
     site.ask("site", f"/api/v0/m/projects/?large={keys // 2:08d}")
     first = time.monotonic() - begun
-    stop(site.running["back"])  # whatever is answered now comes from the cache
+    stop(site.running["back"])  # from now on, all answers come from the cache
     for number in range(0, keys, max(1, keys // 100)):
         site.ask("site", f"/api/v0/m/projects/?large={number:08d}")
     wait_for(lambda: loader_of(site.running["site"].pid), 90)
@@ -383,7 +383,7 @@ def large(site, keys):
     }
 
 
-# vitrine-cache with the zones of the measurement.
+# Runs vitrine-cache with the zones of the measurement.
 PURGE = """
 import importlib.machinery, importlib.util, json, pathlib, sys, tempfile
 loader = importlib.machinery.SourceFileLoader("vitrine_cache", "/usr/local/sbin/vitrine-cache")
@@ -400,13 +400,13 @@ with tempfile.NamedTemporaryFile("w") as file:
 
 
 def file_of(zone, key):
-    """Return the file in which nginx keeps a key of a zone."""
+    """Return the file in which nginx caches a key of a zone."""
     name = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
     return zone / name[-1] / name[-3:-1] / name
 
 
 def loader_of(master):
-    """Tell whether nginx (its master's process id) is still reading the names of what is kept."""
+    """Tell whether nginx (process ID of its master) is still loading the names of cached files."""
     names = subprocess.run(
         ["ps", "--ppid", str(master), "-o", "args="], capture_output=True, text=True, check=False
     ).stdout
@@ -414,7 +414,7 @@ def loader_of(master):
 
 
 def shared_memory():
-    """Return the bytes of shared memory that this machine has in use: nginx's keys are there, whoever made them."""
+    """Return the bytes of shared memory in use on this machine, which include nginx's keys."""
     found = re.search(r"^Shmem: +([0-9]+) kB", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
     return int(found[1]) * 1024
 

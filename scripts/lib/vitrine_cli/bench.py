@@ -1,4 +1,4 @@
-"""scripts/bench: measures a part of a running site. What it takes is described in that file."""
+"""scripts/bench: measures a part of a running site. Its arguments are described in that file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse(arguments):
     """Parse the command line (list of str); returns an argparse.Namespace with what, inventories and keys."""
     parser = argparse.ArgumentParser(
         "scripts/bench",
-        usage="scripts/bench proxy INVENTORY [--keys N]   (--help says more)",
+        usage="scripts/bench proxy INVENTORY [--keys N]   (see --help)",
         add_help=False,
         allow_abbrev=False,
     )
@@ -26,7 +26,7 @@ def parse(arguments):
     parser.add_argument("--keys", type=int, default=1_000_000)
     options = parser.parse_args(arguments)
     if options.keys < 1000:
-        parser.error(f"--keys {options.keys}: wanted are 1000 at least")
+        parser.error(f"--keys is {options.keys}; expected 1000 or more")
     return options
 
 
@@ -55,7 +55,7 @@ def main(arguments):
         screen.complain(error)
         return 2
     except processes.InterruptedRunError as interruption:
-        screen.complain(f"Ended by {interruption}.")
+        screen.complain(f"Interrupted by {interruption}.")
         return 128 + interruption.number
     if code == 0:
         show(json.loads(report.read_text()))
@@ -64,8 +64,8 @@ def main(arguments):
 
 
 def show(report):
-    """Print what was measured (dict, as scripts/lib/bench/proxy.py writes it)."""
-    table = Table(title="cached answers, requests a second (median of five rounds, 100 connections)")
+    """Print the measurements (dict, as written by scripts/lib/bench/proxy.py)."""
+    table = Table(title="cached answers, requests per second (median of five rounds, 100 connections)")
     for name in ("answers", "bytes", "site", "same files", "default cache", "site : files", "site : default"):
         table.add_column(name, justify="left" if name == "answers" else "right")
     for name in ("thumbnails", "tiles"):
@@ -90,7 +90,7 @@ def show(report):
         ("1000 at once for one key: reached the back end, five rounds", ", ".join(map(str, one["reached_back_end"]))),
         ("1000 at once for one key: seconds", one["seconds"]),
         ("back end killed under load: failed requests", killed["failed"]),
-        (f"{large['keys']} keys: bytes on disk each", large["disk_bytes_a_key"]),
+        (f"{large['keys']} keys: bytes on disk per key", large["disk_bytes_a_key"]),
         (f"{large['keys']} keys: MiB of memory", large["shared_memory_mib"]),
         (f"{large['keys']} keys: seconds to the first answer after a start", large["first_answer_seconds"]),
         (f"{large['keys']} keys: seconds until all are known", large["all_known_seconds"]),

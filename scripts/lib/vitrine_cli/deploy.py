@@ -1,4 +1,4 @@
-"""scripts/deploy: brings up a site. What it takes is described in that file."""
+"""scripts/deploy: deploys a site. Its arguments are described in that file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from vitrine_cli import processes, screen
 from vitrine_cli.site import PROJECT, RefusedError, find_inventory, layers_below, load_site
 
-# A run needs little of the controller itself; what hosts as containers need is their role's to know and to check.
+# A run needs little space on the controller itself; the role that creates containers checks what they need.
 FREE_GIB = 2
 
 
@@ -28,7 +28,7 @@ def parse(arguments):
     ours, _, further = split_at_dashes(arguments)
     parser = argparse.ArgumentParser(
         "scripts/deploy",
-        usage="scripts/deploy INVENTORY [--layer LAYER] [--check] [-v] [-- ARGUMENT...]   (--help says more)",
+        usage="scripts/deploy INVENTORY [--layer LAYER] [--check] [-v] [-- ARGUMENT...]   (see --help)",
         add_help=False,
         allow_abbrev=False,
     )
@@ -72,13 +72,13 @@ def ansible_command(site, options):
         return [*command, "playbooks/site.yml"]
     below = layers_below(site, options.layer)
     if below:
-        # One run of two playbooks: the second begins only when the first ended well, and the recap has both.
+        # One run of two playbooks: the second starts only if the first succeeded, and the recap covers both.
         command += ["--extra-vars", json.dumps({"layers": below}), "playbooks/verify.yml"]
     return [*command, f"playbooks/{options.layer}.yml"]
 
 
 def check_machine(site):
-    """Look whether this machine can do what the site asks of it.
+    """Check that this machine can deploy the site.
 
     Args:
         site: Site.
@@ -88,8 +88,8 @@ def check_machine(site):
     """
     if site.provisioner == "local" and os.geteuid() != 0:
         raise RefusedError(
-            f"The hosts of {site.name} are containers on this machine with a network and systemd of their own, which "
-            "takes root: run this as root, or with sudo."
+            f"The hosts of {site.name} are containers on this machine with their own network and systemd, which "
+            "requires root. Run this as root, or with sudo."
         )
     folders = [PROJECT, site.cache] + ([site.volumes] if site.provisioner == "local" else [])
     for folder in folders:
@@ -97,11 +97,13 @@ def check_machine(site):
             folder = folder.parent
         free = shutil.disk_usage(folder).free / 2**30
         if free < FREE_GIB:
-            raise RefusedError(f"{folder} has {free:.1f} GiB free, and a run needs {FREE_GIB}. Make room first.")
+            raise RefusedError(
+                f"{folder} has {free:.1f} GiB of free space; expected {FREE_GIB} or more. Free some space first."
+            )
 
 
 def show_addresses(site, started):
-    """Print the addresses that the run has written to site.json, if it was this run (started: float, time.time())."""
+    """Print the addresses from site.json if this run has written it (started: float, time.time())."""
     path = site.reports / "site.json"
     if not path.exists() or path.stat().st_mtime < started:
         return
@@ -131,7 +133,7 @@ def main(arguments):
             command = ansible_command(site, options)
             if not site.addresses:
                 raise RefusedError(
-                    f"The inventory {site.sources[0]} has no host with an internal_address: put its servers into the "
+                    f"The inventory {site.sources[0]} has no host with an internal_address. Put its servers into the "
                     "groups of groups.yml."
                 )
             check_machine(site)
@@ -146,7 +148,9 @@ def main(arguments):
         screen.complain(problem)
         return 2
     except processes.InterruptedRunError as interruption:
-        screen.complain(f"Ended by {interruption}. Nothing is lost: scripts/deploy {' '.join(arguments)} goes on.")
+        screen.complain(
+            f"Interrupted by {interruption}. Nothing is lost: scripts/deploy {' '.join(arguments)} continues."
+        )
         return 128 + interruption.number
     if code == 0:
         show_addresses(site, begun)

@@ -1,4 +1,4 @@
-"""scripts/destroy: takes down a site. What it takes is described in that file."""
+"""scripts/destroy: destroys a site. Its arguments are described in that file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse(arguments):
     """Parse the command line (list of str); returns an argparse.Namespace with an attribute for each option."""
     parser = argparse.ArgumentParser(
         "scripts/destroy",
-        usage="scripts/destroy INVENTORY [--volumes [--yes]] [--keep-secrets] [--caches]   (--help says more)",
+        usage="scripts/destroy INVENTORY [--volumes [--yes]] [--keep-secrets] [--caches]   (see --help)",
         add_help=False,
         allow_abbrev=False,
     )
@@ -30,37 +30,38 @@ def parse(arguments):
 
 
 def check_volumes(site, options, ask=None):
-    """Make sure that whoever asks for the removal of a cloud's data volumes means it.
+    """Ask for confirmation before a cloud's data volumes are removed.
 
     Args:
         site: Site.
         options: argparse.Namespace, as from parse.
-        ask: function from a question (str) to the answer (str), or None where nobody can be asked.
+        ask: function from a question (str) to the answer (str), or None if nobody can be asked.
 
     Raises:
-        RefusedError: They do not, or nobody can be asked.
+        RefusedError: The removal was not confirmed, or nobody can be asked.
     """
     if not options.volumes:
         return
     if site.provisioner != "openstack":
-        raise RefusedError("--volumes is for sites on an OpenStack: elsewhere there are no volumes that would be kept.")
+        raise RefusedError("--volumes is only for sites on an OpenStack: elsewhere no volumes are kept. Leave it out.")
     if options.yes:
         return
     if ask is None:
         raise RefusedError(
-            f"--volumes removes the data of {site.name} for good, and nobody can be asked here. Say --yes as well."
+            f"--volumes permanently removes the data of {site.name}, and there is no terminal to confirm it. "
+            "Add --yes to confirm."
         )
-    if ask(f"The volumes of {site.name} go with all their data. Type the site's name: ").strip() != site.name:
+    if ask(f"This removes the volumes of {site.name} with all their data. Type the site's name: ").strip() != site.name:
         raise RefusedError("That is not the site's name; nothing was removed.")
 
 
 def take_down(site, options, descriptor):
-    """Run the provider's own taking-down, and end what it leaves.
+    """Run the provider's playbook that destroys the site, and end remaining SSH connections.
 
     Args:
         site: Site.
         options: argparse.Namespace, as from parse.
-        descriptor: int, the lock that the run shall hold.
+        descriptor: int, file descriptor of the lock that the run holds.
 
     Returns:
         ansible-playbook's exit status (int).
@@ -83,7 +84,7 @@ def remove_secrets(site):
 
 
 def remove_caches(site):
-    """Remove what makes the next deploy fast (site: Site)."""
+    """Remove the caches that speed up the next deploy (site: Site)."""
     for each in (site, load_site(TEST_INVENTORIES), load_site(BESIDE_INVENTORIES)):
         local.remove_snapshots(each)
     for name in local.remove_base_images():
@@ -107,7 +108,7 @@ def main(arguments):
         with screen.phase("check of the request"):
             site = load_site([find_inventory(options.inventory)])
             if site.provisioner == "local" and os.geteuid() != 0:
-                raise RefusedError(f"The hosts of {site.name} are root's containers: run this as root, or with sudo.")
+                raise RefusedError(f"The hosts of {site.name} are containers of root. Run this as root, or with sudo.")
         check_volumes(site, options, screen.console.input if sys.stdin.isatty() else None)
         with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
             return destroy(site, options, descriptor)
@@ -115,17 +116,17 @@ def main(arguments):
         screen.complain(problem)
         return 2
     except processes.InterruptedRunError as interruption:
-        screen.complain(f"Ended by {interruption}. Run scripts/destroy {' '.join(arguments)} again to go on.")
+        screen.complain(f"Interrupted by {interruption}. Run scripts/destroy {' '.join(arguments)} again to continue.")
         return 128 + interruption.number
 
 
 def destroy(site, options, descriptor):
-    """Take a site down and remove what options say.
+    """Destroy a site, and remove what the options select.
 
     Args:
         site: Site.
         options: argparse.Namespace, as from parse.
-        descriptor: int, the lock that programs shall hold.
+        descriptor: int, file descriptor of the lock that programs hold.
 
     Returns:
         The exit code (int).
@@ -138,11 +139,11 @@ def destroy(site, options, descriptor):
         if code:
             return code
     else:
-        screen.console.print(f"    There was nothing of the site {site.name} on this machine.")
+        screen.console.print(f"    The site {site.name} has nothing on this machine.")
     if site.provisioner == "openstack" and not options.volumes:
-        screen.console.print("    The data volumes are kept, and the passwords with them; --volumes removes both.")
+        screen.console.print("    The data volumes and the passwords are kept; --volumes removes both.")
     if (site.provisioner == "local" or options.volumes) and not options.keep_secrets and remove_secrets(site):
-        screen.console.print("    The generated passwords are removed too.")
+        screen.console.print("    The generated passwords were removed too.")
     if site.provisioner == "local":
         if options.caches:
             with screen.phase("caches"):

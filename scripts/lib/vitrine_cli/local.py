@@ -1,4 +1,4 @@
-"""What a site of containers and machines leaves here: to see it, and to remove what Ansible's role does not."""
+"""Lists what a site of containers and virtual machines has on this machine, and removes what the role does not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def containers(site=None):
 
 
 def remains(site):
-    """Say what a site has on this machine.
+    """List what a site has on this machine.
 
     Args:
         site: Site.
@@ -51,9 +51,9 @@ def remains(site):
 
 
 def end_connections(site):
-    """End the SSH connections to hosts that are gone; ssh would keep them open for two minutes more.
+    """End the SSH connections to hosts that are gone; ssh would keep them open for another two minutes.
 
-    Hosts that are there still are another checkout's, which may be at work on them.
+    Hosts that still exist belong to another checkout, which may be using the connections.
 
     Args:
         site: Site.
@@ -75,10 +75,10 @@ def end_connections(site):
 
 
 def remove_snapshots(site):
-    """Remove the snapshots of a site's hosts (site: Site), unless it has hosts, which may be made of them."""
+    """Remove the snapshots of a site's hosts (site: Site), unless it has hosts, which may be based on them."""
     if containers(site):
         return
-    # The newest first: it is made of the older ones.
+    # The newest first, since it is based on the older ones.
     for image in dict.fromkeys(podman("images", "--quiet", "--filter", f"label=vitrine-site={site.name}")):
         podman("rmi", "--force", image)
     shutil.rmtree(site.volumes / "snapshots", ignore_errors=True)
@@ -95,7 +95,7 @@ def remove_base_images():
 
 
 def tidy(site):
-    """Remove a site's folders when they are empty, and undo the wrapper's workaround when nobody needs it any more.
+    """Remove a site's folders if they are empty, and undo the wrapper's workaround if nothing needs it any more.
 
     Args:
         site: Site.
@@ -107,6 +107,6 @@ def tidy(site):
 
 
 def remove_if_empty(folder):
-    """Remove a folder (pathlib.Path) unless something is in it or it is not there."""
+    """Remove a folder (pathlib.Path) if it exists and is empty."""
     if folder.is_dir() and not any(pathlib.Path(folder).iterdir()):
         folder.rmdir()

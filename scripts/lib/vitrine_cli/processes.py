@@ -1,4 +1,4 @@
-"""Starting programs: one at a time for a site, ended when we are."""
+"""Starting programs: one at a time for each site, and terminated together with this one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 
 from vitrine_cli.site import PROJECT, RefusedError
 
-# How long a program may take to end by itself after Ctrl-C, which a terminal sends to it as well as to us.
+# Seconds that a program has to end by itself after Ctrl-C, which a terminal sends to it as well as to this program.
 PATIENCE_SECONDS = 2.0
 
 
 class InterruptedRunError(BaseException):
-    """Somebody ended the run; `number` is the signal's. No error of anything: nothing below main() may handle it."""
+    """A signal with the given `number` ended the run. Not an error: nothing below main() may handle it."""
 
     def __init__(self, number):
         """Keep the signal's number (int)."""
@@ -25,13 +25,13 @@ class InterruptedRunError(BaseException):
 
 
 def need(*sets):
-    """Install Debian packages that are missing, or say which to install.
+    """Install missing Debian packages, or report which to install.
 
     Args:
         sets: str, names known to scripts/setup.sh.
 
     Raises:
-        RefusedError: They cannot be installed; setup.sh has said why.
+        RefusedError: They cannot be installed; setup.sh has reported the reason.
     """
     script = 'set -euo pipefail; source "$1/scripts/setup.sh"; shift; need "$@"'
     if subprocess.run(["bash", "-c", script, "bash", str(PROJECT), *sets], check=False).returncode:
@@ -40,17 +40,17 @@ def need(*sets):
 
 @contextlib.contextmanager
 def lock(site, purpose):
-    """Keep others from working on a site at the same time.
+    """Prevent other processes from working on a site at the same time.
 
     Args:
         site: Site.
-        purpose: str, what to tell them.
+        purpose: str, shown to them.
 
     Yields:
-        The lock's file descriptor (int), for programs that shall hold it even when this one is killed.
+        The lock's file descriptor (int), for programs that must hold it even if this one is killed.
 
     Raises:
-        RefusedError: Somebody else holds it.
+        RefusedError: Another process holds the lock.
     """
     path = PROJECT / ".vitrine" / f"{site.name}.lock"
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -60,8 +60,8 @@ def lock(site, purpose):
         except BlockingIOError:
             file.seek(0)
             raise RefusedError(
-                f"The site {site.name} is being worked on by another process ({file.read().strip()}). "
-                "Wait until it has ended."
+                f"Another process is working on the site {site.name} ({file.read().strip()}). "
+                "Wait until it has finished."
             ) from None
         file.truncate(0)
         file.write(f"{purpose}, process {os.getpid()}")
@@ -81,18 +81,18 @@ def catch_signals():
 
 @contextlib.contextmanager
 def started(command, pass_fds=(), **options):
-    """Start a program in the checkout, and end it when we are told to end.
+    """Start a program in the checkout, and terminate it when this program is interrupted.
 
     Args:
         command: list of str.
-        pass_fds: iterable of int, file descriptors that it shall hold.
+        pass_fds: iterable of int, file descriptors to pass on to it.
         options: Further arguments of subprocess.Popen.
 
     Yields:
         The subprocess.Popen.
 
     Raises:
-        InterruptedRunError: A signal told us to end; the program has ended.
+        InterruptedRunError: A signal interrupted this program; the started program has ended.
     """
     sys.stdout.flush()
     child = subprocess.Popen(command, cwd=PROJECT, pass_fds=pass_fds, **options)
@@ -103,7 +103,7 @@ def started(command, pass_fds=(), **options):
 
 
 def end(child):
-    """End a program: it has a moment to do so by itself, is asked to, and after a while made to."""
+    """End a program: wait for a moment, then terminate it, and after a while kill it."""
     for patience, action in ((PATIENCE_SECONDS, child.terminate), (20, child.kill)):
         try:
             child.wait(patience)
@@ -113,17 +113,17 @@ def end(child):
 
 
 def run(command, pass_fds=()):
-    """Run a program with our own input and output.
+    """Run a program with this program's input and output.
 
     Args:
         command: list of str.
-        pass_fds: iterable of int, file descriptors that it shall hold.
+        pass_fds: iterable of int, file descriptors to pass on to it.
 
     Returns:
         Its exit status (int).
 
     Raises:
-        InterruptedRunError: A signal told us to end; the program has ended.
+        InterruptedRunError: A signal interrupted this program; the started program has ended.
     """
     with started(command, pass_fds) as child:
         return child.wait()

@@ -1,4 +1,4 @@
-"""What the scripts show: a line per phase, with its time."""
+"""Output of the scripts: a line per phase, with its duration."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ STARTED = time.monotonic()
 
 
 def show_phase(name, outcome, seconds, note=""):
-    """Print the line of a phase that has ended.
+    """Print the line of a finished phase.
 
     Args:
         name: str.
         outcome: str: done, passed, failed, skipped, left out ...
         seconds: float.
-        note: str, what else there is to say.
+        note: str, further information.
     """
     colours = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow", "left out": "yellow"}
     line = Text.assemble(
@@ -35,7 +35,7 @@ def show_phase(name, outcome, seconds, note=""):
 
 @contextlib.contextmanager
 def phase(name):
-    """Time a phase: print its line at its end, also when it is left with an error."""
+    """Time a phase, and print its line at its end, even if it ends with an error."""
     started = time.monotonic()
     try:
         yield
@@ -46,23 +46,23 @@ def phase(name):
 
 
 def show_setup():
-    """Print the line of the set-up, which setup.sh did and timed before Python was there."""
+    """Print the line of the set-up, which setup.sh ran and timed before Python was available."""
     show_phase("set-up", "done", int(os.environ.get("VITRINE_SETUP_MICROSECONDS", "0")) / 1e6)
 
 
 def complain(message):
-    """Print what went wrong, where errors belong."""
+    """Print an error message to standard error."""
     sys.stdout.flush()
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"ERROR: {message}", "bold red"))
 
 
 @contextlib.contextmanager
 def working(name, alone=True):
-    """Show on a terminal what is being done; elsewhere only that it has begun.
+    """Show a phase in progress on a terminal; elsewhere print only its start.
 
     Args:
         name: str.
-        alone: bool, whether nothing else is shown meanwhile: a terminal has one place for it.
+        alone: bool, whether nothing else is shown meanwhile, since a terminal has only one place for it.
 
     Yields:
         A function that changes the text (str).

@@ -1,4 +1,4 @@
-"""What the scripts must know of a site before they start Ansible: read from its inventory, as Ansible reads it."""
+"""Data of a site that the scripts need before they start Ansible, read from its inventory as Ansible does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import pathlib
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
-# The site of the scenarios: the demo under another name; and that of scenarios that run beside the others.
+# The site of the scenarios, which is the demo under another name, and the site of scenarios that run beside them.
 TEST_INVENTORIES = ["inventories/demo", "molecule/inventory"]
 BESIDE_INVENTORIES = [*TEST_INVENTORIES, "molecule/beside/inventory"]
 
 
 class RefusedError(Exception):
-    """The request cannot be carried out; the message says why and what to do. Nothing was changed."""
+    """The request cannot be carried out; the message gives the reason and the remedy. Nothing was changed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Site:
     """A site.
 
     Attributes:
-        name: str, prefix of all that it has on this machine.
-        sources: list of str, inventory arguments for Ansible, relative to the checkout where they lie in it.
-        provisioner: str, how its hosts come to be: local, openstack, none ...
+        name: str, prefix of everything that it has on this machine.
+        sources: list of str, inventory arguments for Ansible, relative to the checkout if they are in it.
+        provisioner: str, how its hosts are created: local, openstack, none ...
         layers: list of str, lowest first.
         addresses: list of str, the hosts' internal addresses.
         state, secrets, reports, cache: pathlib.Path of its folders on the controller.
-        volumes: pathlib.Path of its hosts' data volumes, when they are containers.
+        volumes: pathlib.Path of its hosts' data volumes, if they are containers.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Site:
 
     @property
     def inventory_arguments(self):
-        """Return the arguments that name the inventory to Ansible's commands (list of str)."""
+        """Return the inventory arguments for Ansible's commands (list of str)."""
         return [f"--inventory={source}" for source in self.sources]
 
 
@@ -54,14 +54,14 @@ def known_inventories(project=PROJECT):
 
 
 def find_inventory(wanted, project=PROJECT):
-    """Find the inventory that somebody asks for.
+    """Find an inventory by its name or path.
 
     Args:
         wanted: str, a name below inventories/ or a path.
         project: pathlib.Path of the checkout.
 
     Returns:
-        A str: its path, relative to the checkout where it lies in it.
+        A str: its path, relative to the checkout if it is in it.
 
     Raises:
         RefusedError: There is none.
@@ -70,14 +70,14 @@ def find_inventory(wanted, project=PROJECT):
     path = named if wanted and named.exists() else pathlib.Path(wanted)
     if not wanted or not path.exists():
         known = ", ".join(known_inventories(project))
-        raise RefusedError(f"There is no inventory '{wanted}': wanted is one of {known}, or a path.")
+        raise RefusedError(f"There is no inventory '{wanted}'; expected one of {known}, or a path.")
     path = path.resolve()
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
 
 
 @functools.cache
 def prepare_ansible():
-    """Make Ansible usable from Python; once, before anything else of it is imported."""
+    """Make Ansible usable from Python. Must run once, before anything else of Ansible is imported."""
     os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
     from ansible.plugins.loader import init_plugin_loader
 
@@ -88,7 +88,7 @@ def read_inventory(sources):
     """Read an inventory as a run does.
 
     Args:
-        sources: list of str, inventory paths, absolute or relative to the checkout; a later one is stronger.
+        sources: list of str, inventory paths, absolute or relative to the checkout; later ones take precedence.
 
     Returns:
         A tuple of Ansible's InventoryManager, VariableManager and DataLoader.
@@ -108,7 +108,7 @@ def read_inventory(sources):
 
 
 def load_site(sources):
-    """Learn about a site from its inventory.
+    """Read a site from its inventory.
 
     Args:
         sources: list of str, as for read_inventory.
@@ -117,7 +117,7 @@ def load_site(sources):
         A Site.
 
     Raises:
-        RefusedError: Ansible cannot read it, or it says something impossible.
+        RefusedError: Ansible cannot read the inventory, or its values are impossible.
     """
     prepare_ansible()
     from ansible.errors import AnsibleError
@@ -127,7 +127,7 @@ def load_site(sources):
         inventory, manager, loader = read_inventory(sources)
         hosts = inventory.groups["hosts"].get_hosts() if "hosts" in inventory.groups else []
         values = manager.get_vars(host=hosts[0] if hosts else inventory.get_host("localhost"))
-        # A site without a host has no folder of its inventory to be named after.
+        # A site without hosts has no inventory_dir from which its name is derived.
         values["inventory_dir"] = values.get("inventory_dir") or str(PROJECT / sources[-1])
         templar = Templar(loader=loader, variables=values)
 
@@ -151,7 +151,7 @@ def load_site(sources):
             volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), value("site_name")),
         )
     except AnsibleError as problem:
-        cloud = " It asks a cloud: see what is said above, and your clouds.yaml (docs/openstack.md)."
+        cloud = " It queries a cloud: see the messages above, and your clouds.yaml (docs/openstack.md)."
         asks = "openstack.yml" in str(problem)
         raise RefusedError(
             f"The inventory {' + '.join(sources)} cannot be read: {problem}.{cloud if asks else ''}"
@@ -173,7 +173,7 @@ def layers_below(site, layer, project=PROJECT):
         RefusedError: The site has no such layer, or the layer has no playbook.
     """
     if layer not in site.layers:
-        raise RefusedError(f"There is no layer '{layer}': wanted is one of {', '.join(site.layers)}.")
+        raise RefusedError(f"There is no layer '{layer}'; expected one of {', '.join(site.layers)}.")
     playbook = project / "playbooks" / f"{layer}.yml"
     if not playbook.exists():
         raise RefusedError(f"The layer {layer} has no playbook: {playbook} is missing.")
