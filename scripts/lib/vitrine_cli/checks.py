@@ -6,6 +6,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -50,6 +51,7 @@ class Phase:
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
         beside: bool, whether it shares no host with any other, and runs beside them.
+        mitogen: bool, whether its tasks are run by mitogen's strategy.
         outcome: str: passed, failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
@@ -62,6 +64,7 @@ class Phase:
     command: list[str]
     builds_on: list[str] = dataclasses.field(default_factory=list)
     beside: bool = False
+    mitogen: bool = False
     outcome: str = ""
     passed: int = 0
     failed: int = 0
@@ -74,7 +77,8 @@ def parse(arguments):
     """Parse the command line (list of str); returns an argparse.Namespace."""
     parser = argparse.ArgumentParser(
         "scripts/test",
-        usage="scripts/test [--changed] [--lint] [--unit] [--scenario NAME]... [--keep-snapshots] [--list]   (--help says more)",
+        usage="scripts/test [--changed] [--lint] [--unit] [--scenario NAME]... [--plain] [--keep-snapshots] [--list]   "
+        "(--help says more)",
         add_help=False,
         allow_abbrev=False,
     )
@@ -82,6 +86,7 @@ def parse(arguments):
     parser.add_argument("--lint", action="store_true")
     parser.add_argument("--unit", action="store_true")
     parser.add_argument("--scenario", action="append", default=[])
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--keep-snapshots", action="store_true")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args(arguments)
@@ -194,7 +199,8 @@ def plan(options, known, impossible=None, same=None):
             "scenario",
             ["molecule", "test", "--scenario-name", name],
             builds_on,
-            known_traits.get(name, {}).get("hosts_of_its_own", False),
+            beside=known_traits.get(name, {}).get("hosts_of_its_own", False),
+            mitogen=known_traits.get(name, {}).get("mitogen", False) and not options.plain,
         )
         for name, builds_on in known.items()
         if everything or name in options.scenario
@@ -227,6 +233,7 @@ def run_phase(phase, pass_fds=()):
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
         environment["VITRINE_FILES_USED"] = str(used)
+        environment |= mitogen() if phase.mitogen else {}
     else:
         # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
         environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
@@ -265,6 +272,12 @@ def run_phase(phase, pass_fds=()):
     screen.show_phase(phase.name, phase.outcome, phase.seconds, phase.note)
     if phase.outcome == "failed":
         show_end(log)
+
+
+def mitogen():
+    """Return the environment (dict of str) that has Ansible run its tasks by mitogen's strategy (ADR 0021)."""
+    package = pathlib.Path(importlib.util.find_spec("ansible_mitogen").origin).parent
+    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(package / "plugins" / "strategy")}
 
 
 def check_used(phase, checkout, used):

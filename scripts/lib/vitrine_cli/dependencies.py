@@ -90,7 +90,34 @@ def read_metadata(project=PROJECT):
     Returns:
         A dict with the keys scenarios, narrower and affect_none, as described there.
     """
-    return yaml.load((project / METADATA).read_text(), Loader)  # noqa: S506 (a safe loader with more tags)
+    return parse((project / METADATA).read_text())
+
+
+@functools.cache
+def parse(text):
+    """Parse YAML (text: str), once for all who read it."""
+    return yaml.load(text, Loader)  # noqa: S506 (a safe loader that knows more tags)
+
+
+@functools.cache
+def parse_program(text):
+    """Find what a program imports, and the texts in it that can be paths.
+
+    Args:
+        text: str, Python.
+
+    Returns:
+        A tuple of two sets of str.
+    """
+    imports, texts = set(), set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            imports |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imports |= {f"{node.module or ''}.{name.name}" for name in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            texts.add(node.value)
+    return imports, texts
 
 
 def files_of(project=PROJECT):
@@ -140,23 +167,9 @@ class Checkout:
             pathlib.PurePath(path).stem: path for path in self.files if re.fullmatch(r"plugins/modules/\w+\.py", path)
         }
 
-    @functools.cache  # noqa: B019 (a checkout is looked at once, by a short program)
     def read(self, path):
-        """Read a YAML file (str, relative to the checkout)."""
-        return yaml.load((self.project / path).read_text(), Loader)  # noqa: S506 (a safe loader with more tags)
-
-    @functools.cache  # noqa: B019 (as read)
-    def read_program(self, path):
-        """Read what a program in Python (path: str) imports and the texts in it that can be paths (a tuple of two sets of str)."""
-        imports, texts = set(), set()
-        for node in ast.walk(ast.parse((self.project / path).read_text())):
-            if isinstance(node, ast.Import):
-                imports |= {name.name for name in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imports |= {f"{node.module or ''}.{name.name}" for name in node.names}
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
-                texts.add(node.value)
-        return imports, texts
+        """Read a YAML file (path: str, relative to the checkout)."""
+        return parse((self.project / path).read_text())
 
     @functools.cached_property
     def folders(self):
@@ -222,7 +235,7 @@ class Checkout:
             whole.update(f"{path}\0{self.digest(path)}\n".encode())
         return whole.hexdigest()[:20]
 
-    @functools.cache  # noqa: B019 (as read)
+    @functools.cache  # noqa: B019 (a checkout is looked at once, by a short program)
     def digest(self, path):
         """Return what stands for a file's content (path: str; str)."""
         file = self.project / path
@@ -296,7 +309,7 @@ class Closure:
         if path.endswith((".yml", ".yaml")):
             self._walk(self.checkout.read(path), path)
         elif path.endswith(".py") or file.read_bytes()[:80].partition(b"\n")[0].endswith(b"python3"):
-            imports, texts = self.checkout.read_program(path)
+            imports, texts = parse_program(file.read_text())
             self._add_imports(imports)
             for text in texts:
                 self._follow_text(text)
@@ -354,16 +367,16 @@ class Closure:
 
     def _follow_text(self, text):
         """Add the files that a text (str) names by their paths."""
-        for path in PATH.findall(self._fill(text)):
+        for path in PATH.findall(self._fill(text)) if "/" in text else ():
             self.add(os.path.normpath(path))
 
     def _add_imports(self, names):
         """Add the modules that these names (list of str) may be in, as far as they are the project's own."""
         for name in names:
-            module = pathlib.PurePath(*name.removeprefix("ansible.").strip(".").split("."))
-            for path in (module, *module.parents[:-1]):
-                for start in ("tests", "scripts/lib", "", "plugins"):
-                    candidate = str(start / path)
+            parts = name.removeprefix("ansible.").strip(".").split(".")
+            for length in range(1, len(parts) + 1):
+                for start in ("tests/", "scripts/lib/", "", "plugins/"):
+                    candidate = start + "/".join(parts[:length])
                     self.add(f"{candidate}.py")
                     # A package is one thing.
                     if f"{candidate}/__init__.py" in self.checkout.folders:
