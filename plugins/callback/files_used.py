@@ -12,8 +12,9 @@ name: files_used
 type: aggregate
 short_description: Lists the project's files that tasks come from
 description:
-  - Appends to the file that the environment names as C(VITRINE_FILES_USED) the path of every file of the project that a task,
-    handler or playbook of the run comes from, and of the folder of every gate that was asked, relative to the checkout.
+  - Appends to the file that the environment names as C(VITRINE_FILES_USED) the path of every file of the project that a
+    task, handler or playbook of the run comes from, and of the folder of every gate that was asked, relative to the
+    checkout.
 """
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]

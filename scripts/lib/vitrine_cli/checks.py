@@ -108,7 +108,14 @@ def scenarios(project=PROJECT):
 
 
 def traits(project=PROJECT):
-    """Return what molecule/scenarios.yml says of scenarios (a dict from their names to dicts; project: pathlib.Path)."""
+    """Return what molecule/scenarios.yml says of scenarios.
+
+    Args:
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A dict from their names to dicts; those of which nothing is said are missing.
+    """
     return dependencies.read_metadata(project)["scenarios"]
 
 

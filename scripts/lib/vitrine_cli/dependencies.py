@@ -5,8 +5,8 @@
 
 A scenario depends on every file of the checkout, except those that are known to be others' alone. Known are the files
 in the folders of AREAS, and of those the ones that a scenario's own files lead to: by the roles, playbooks, modules,
-gates and paths that they name. What is in these folders and nobody leads to is everybody's again. molecule/scenarios.yml
-takes a few paths out, each with its reason.
+gates and paths that they name. What is in these folders and nobody leads to is everybody's again.
+molecule/scenarios.yml takes a few paths out, each with its reason.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from vitrine_cli.site import PROJECT
 METADATA = "molecule/scenarios.yml"
 RECORDS = "molecule/passed.txt"
 RECORDS_HEAD = """\
-# Written by scripts/test: a scenario that passed, and the state of all that it depended on. scripts/test --changed leaves out
-# what has passed at its present state. After a conflict either line is right: a wrong one only makes the scenario run.
+# Written by scripts/test: scenarios that passed, and the state of all that they depended on. scripts/test --changed
+# leaves out what has passed at its present state. After a conflict either line will do: a wrong one makes it run.
 """
 # Below these a file affects only the scenarios that lead to it.
 AREAS = re.compile(
@@ -173,7 +173,7 @@ class Checkout:
 
     @functools.cached_property
     def folders(self):
-        """Return the files of every folder, and each file as a folder of its own: a dict from paths (str) to lists of str."""
+        """Return the files of every folder, and each file as a folder of its own (a dict from str to lists of str)."""
         found: dict[str, list[str]] = {}
         for name in self.files:
             for path in (name, *map(str, pathlib.PurePath(name).parents)):
@@ -228,7 +228,8 @@ class Checkout:
             name: str, the scenario.
 
         Returns:
-            A str of 20 hexadecimal digits: another one as soon as a file is changed, added, removed, renamed, or made executable.
+            A str of 20 hexadecimal digits: another one as soon as a file is changed, added, removed, renamed, or made
+            executable.
         """
         whole = hashlib.sha256()
         for path in self.dependencies(name):
@@ -241,7 +242,7 @@ class Checkout:
         file = self.project / path
         if file.is_symlink():
             return f"link {file.readlink()}"
-        executable = "x" if os.access(file, os.X_OK) else "-"
+        executable = "x" if file.stat().st_mode & 0o100 else "-"
         return f"{executable} {hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 
@@ -315,6 +316,8 @@ class Closure:
                 self._follow_text(text)
             if path.startswith("tests/"):
                 self.add("tests/conftest.py")
+        elif path.endswith(".j2"):
+            self._follow_text(file.read_text())
 
     def _walk(self, node, path, prose=False):
         """Add what a piece of YAML leads to (prose: bool, whether it is words for people)."""
@@ -416,8 +419,16 @@ def record(name, state, project=PROJECT):
 
 
 def unusual(environment=os.environ):
-    """Return the names (list of str) of what an environment changes about the scenarios; empty when records are about it."""
-    return [name for name in ENVIRONMENT if environment.get(name) and (name, environment[name]) != ("VITRINE_SUITE", "bookworm")]
+    """Return what an environment changes about the scenarios.
+
+    Args:
+        environment: mapping of str.
+
+    Returns:
+        A list of str, the variables' names; empty when it is the one that records are about.
+    """
+    set_here = {name: environment[name] for name in ENVIRONMENT if environment.get(name)}
+    return [name for name in set_here if (name, set_here[name]) != ("VITRINE_SUITE", "bookworm")]
 
 
 def main(arguments):
