@@ -274,6 +274,39 @@ def test_a_file_on_which_a_scenario_is_not_known_to_depend_fails_it(project):
         assert stray in phase.note
 
 
+def test_mitogen_runs_what_was_shown_without(monkeypatch):
+    """Scenarios that say so, and the layers below any; nothing with --plain, and whoever is not of scripts/test."""
+    monkeypatch.delenv("ANSIBLE_STRATEGY", raising=False)
+    known = checks.scenarios()
+    modes = {phase.name: phase.mitogen for phase in checks.plan(checks.parse([]), known) if phase.kind == "scenario"}
+    assert modes["gpfs"] == "all"
+    assert {modes[name] for name in LAYERS} == {"prepare"}
+    assert not any(phase.mitogen for phase in checks.plan(checks.parse(["--plain"]), known))
+    assert checks.strategy("") == {}
+    assert checks.strategy("prepare").keys() == {"VITRINE_MITOGEN"}
+    whole = checks.strategy("all")
+    assert whole["ANSIBLE_STRATEGY"] == "mitogen_linear"
+    assert (pathlib.Path(whole["ANSIBLE_STRATEGY_PLUGINS"]) / "mitogen_linear.py").exists()
+
+
+def test_no_site_depends_on_mitogen():
+    """It is named by what runs scenarios alone."""
+    found = subprocess.run(
+        ["git", "-C", PROJECT, "grep", "--files-with-matches", "mitogen"], capture_output=True, text=True
+    )
+    allowed = (
+        "docs/",
+        "molecule/",
+        "scripts/test",
+        "scripts/lib/vitrine_cli/checks.py",
+        "tests/unit/",
+        "pyproject.toml",
+    )
+    allowed += ("requirements.lock", "CHANGELOG.md", ".github/")
+    assert found.stdout
+    assert [path for path in found.stdout.splitlines() if not path.startswith(allowed)] == []
+
+
 def test_used_files_are_listed(tmp_path):
     """The callback names playbooks, files of roles' tasks and the gates' folders."""
     playbook = PROJECT / "reports" / f"{tmp_path.name}.yml"

@@ -51,7 +51,8 @@ class Phase:
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
         beside: bool, whether it shares no host with any other, and runs beside them.
-        mitogen: bool, whether its tasks are run by mitogen's strategy.
+        mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below (prepare); empty
+            for none.
         outcome: str: passed, failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
@@ -64,7 +65,7 @@ class Phase:
     command: list[str]
     builds_on: list[str] = dataclasses.field(default_factory=list)
     beside: bool = False
-    mitogen: bool = False
+    mitogen: str = ""
     outcome: str = ""
     passed: int = 0
     failed: int = 0
@@ -207,7 +208,7 @@ def plan(options, known, impossible=None, same=None):
             ["molecule", "test", "--scenario-name", name],
             builds_on,
             beside=known_traits.get(name, {}).get("hosts_of_its_own", False),
-            mitogen=known_traits.get(name, {}).get("mitogen", False) and not options.plain,
+            mitogen="" if options.plain else "all" if known_traits.get(name, {}).get("mitogen") else "prepare",
         )
         for name, builds_on in known.items()
         if everything or name in options.scenario
@@ -240,7 +241,7 @@ def run_phase(phase, pass_fds=()):
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
         environment["VITRINE_FILES_USED"] = str(used)
-        environment |= mitogen() if phase.mitogen else {}
+        environment |= strategy(phase.mitogen)
     else:
         # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
         environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
@@ -281,10 +282,19 @@ def run_phase(phase, pass_fds=()):
         show_end(log)
 
 
-def mitogen():
-    """Return the environment (dict of str) that has Ansible run its tasks by mitogen's strategy (ADR 0021)."""
+def strategy(mitogen):
+    """Return the environment (dict of str) that has Ansible run tasks by mitogen's strategy (ADR 0021).
+
+    Args:
+        mitogen: str, as in Phase.
+    """
+    if not mitogen:
+        return {}
     package = pathlib.Path(importlib.util.find_spec("ansible_mitogen").origin).parent
-    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(package / "plugins" / "strategy")}
+    plugins = str(package / "plugins" / "strategy")
+    everything = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": plugins}
+    # molecule/prepare.yml reads it.
+    return {"VITRINE_MITOGEN": plugins} | (everything if mitogen == "all" else {})
 
 
 def check_used(phase, checkout, used):
