@@ -51,8 +51,8 @@ class Phase:
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
         beside: bool, whether it shares no host with any other, and runs beside them.
-        mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below (prepare); empty
-            for none.
+        mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below
+            (prepare); empty for none.
         outcome: str: passed, failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
