@@ -359,6 +359,16 @@ def test_what_has_hosts_of_its_own_runs_beside_the_others(outcomes):
     assert (beside.outcome, beside.failed) == ("failed", 1)
 
 
+def test_what_runs_beside_waits_for_the_first_scenario_that_runs(outcomes):
+    """One that is left out makes no image for the others."""
+    beside = checks.Phase("openstack", "scenario", [], beside=True)
+    phases = [beside, *scenario_phases()]
+    phases[2].outcome = "left out"
+    ran = outcomes(phases, {})
+    assert LAYERS[0] not in ran
+    assert ran.index("openstack") > ran.index(LAYERS[1])
+
+
 def test_linters_run_beside_the_others_from_the_start(monkeypatch):
     """They need no host, and no scenario waits for them."""
     linted = threading.Event()
