@@ -72,17 +72,17 @@ CASES = {
     "release that takes no settings of the driver": (
         *("omero_server", "validate", RELEASE | {"omero_server_version": "5.6.2"}, {}),
         [
-            "omero_server_zip is OMERO.server-5.6.2-ice36.zip; wanted is OMERO.server 5.6.3 or newer",
+            "omero_server_zip is OMERO.server-5.6.2-ice36.zip; expected OMERO.server 5.6.3 or newer",
             "Set omero_server_version",
         ],
     ),
     "release without a version": (
         *("omero_server", "validate", RELEASE | {"omero_server_zip": "/srv/OMERO.server-latest.zip"}, {}),
-        ["OMERO.server-latest.zip; wanted is OMERO.server 5.6.3 or newer, with the version in the name"],
+        ["OMERO.server-latest.zip; expected OMERO.server 5.6.3 or newer, with the version in the name"],
     ),
     "Ice from nowhere": (
         *("omero_server", "validate", RELEASE | {"omero_server_ice": "opt/ice/bin"}, {}),
-        ["omero_server_ice is 'opt/ice/bin'; wanted is debian", "or the full path"],
+        ["omero_server_ice is 'opt/ice/bin'; expected debian", "or the full path"],
     ),
     "a process that OMERO has not": (
         *("omero_server", "validate", RELEASE | {"omero_server_processes": ["Blitz"]}, {}),
@@ -90,7 +90,7 @@ CASES = {
     ),
     "repository elsewhere on a read-only server": (
         *("omero_server", "validate", RELEASE | {"omero_server_read_only": True, "omero_server_data_dir": "/data"}, {}),
-        ["omero_server_data_dir is /data on web01; wanted is /srv/omero, as on the server that writes"],
+        ["omero_server_data_dir is /data on web01; expected /srv/omero, as on the server that writes"],
     ),
     "memory for OMERO.server": ("omero_server", "check_host", ICE, DEBIAN | {"memtotal_mb": 3900}, []),
     "too little memory for OMERO.server": (

@@ -14,17 +14,6 @@ TASK_FILES = (
     "molecule/**/*.yml",
     "scripts/**/*.yml",
 )
-# Files that are not covered yet, and why. Whoever makes them clean removes them from here.
-NOT_COVERED = {
-    "roles/omero_server/**/*.yml": "rewritten at the moment, for the real OMERO.server",
-    "roles/omero_client/**/*.yml": "rewritten at the moment, for the real OMERO.server",
-    "roles/omero_python/**/*.yml": "rewritten at the moment, for the real OMERO.server",
-    "roles/demo_omero_server/**/*.yml": "rewritten at the moment, with the stand-in",
-    "roles/study_images/**/*.yml": "rewritten at the moment, with the import of studies",
-    "playbooks/import-study.yml": "rewritten at the moment, with the import of studies",
-    "molecule/omero-*/**/*.yml": "rewritten at the moment, for the real OMERO.server",
-    "molecule/*.yml": "rewritten at the moment, with the runner",
-}
 # Words that hang on the task before, or stand for the thing that should be named. `one` is allowed as a number.
 HANGING = r"\b(it|them|(?<!only )(?<!exactly )(?<!at most )one|ones|way|whatever|somebody|nobody|mend\w*|anew)\b"
 # The form of messages; commands that are missing on the controller have another.
@@ -97,12 +86,6 @@ def faults_of_file(path):
     return found
 
 
-def covered():
-    """Return the files that are subject to the rules (list of pathlib.Path)."""
-    others = {path for pattern in NOT_COVERED for path in PROJECT.glob(pattern)}
-    return [path for path in task_files() if path not in others]
-
-
 def assertions(path):
     """Yield (name, fail_msg) of the assertions in a file."""
     for task in read(path):
@@ -139,22 +122,15 @@ def test_good_names_pass(name):
 
 def test_names_of_tasks_stand_alone():
     """Every name of a task says what happens, to what, without the task before."""
-    files = covered()
+    files = task_files()
     assert len(files) > 100
     found = [problem for path in files for problem in faults_of_file(path)]
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize("pattern", NOT_COVERED)
-def test_what_is_not_covered_is_not_clean_yet(pattern):
-    """A pattern whose files have become clean is removed from NOT_COVERED."""
-    files = set(task_files()) & set(PROJECT.glob(pattern))
-    assert any(faults_of_file(path) for path in files), f"remove {pattern} from NOT_COVERED"
-
-
 def test_messages_say_what_is_expected():
     """A message about a variable has the form: variable, its value, what is expected, what to do."""
-    files = [path for path in covered() if path.name == "validate.yml"]
+    files = [path for path in task_files() if path.name == "validate.yml"]
     assert len(files) > 10
     found = [
         f"{path.relative_to(PROJECT)}: '{name}'"
