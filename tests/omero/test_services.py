@@ -93,10 +93,12 @@ finally:
     for kind, identifier in made:
         connection.deleteObjects(kind, [identifier], deleteAnns=True, deleteChildren=True, wait=True)
 count = "select count(o.id) from KIND o where o.details.group.name = :group"
+# The repository's folders by date stay.
+files = count.replace("KIND", "OriginalFile") + " and (o.mimetype is null or o.mimetype <> 'Directory')"
 parameters = omero.sys.ParametersI().addString("group", given["group"])
-for kind in ("Image", "Fileset", "OriginalFile"):
-    query = count.replace("KIND", kind)
-    result[f"left of {kind}"] = connection.getQueryService().projection(query, parameters)[0][0].val
+for kind, query in {"Image": count, "Fileset": count, "OriginalFile": files}.items():
+    found = connection.getQueryService().projection(query.replace("KIND", kind), parameters)
+    result[f"left of {kind}"] = found[0][0].val
 """
 
 

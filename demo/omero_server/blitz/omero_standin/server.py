@@ -269,6 +269,7 @@ def _serve(communicator):
         threading.Thread(target=_take_over, args=(blitz, name, over), daemon=True, name=name).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: communicator.shutdown())
+    entry_log.info("OMERO.blitz now accepting connections.")
     log.info("ready, database %s", blitz.database.where)
     communicator.waitForShutdown()
     over.set()
