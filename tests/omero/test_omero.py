@@ -126,6 +126,18 @@ def test_without_tls(omero_client, variables):
     assert not can_connect(omero_client, variables["internal_address"], 4063, 1), "port 4063 answers"
 
 
+def test_internal_ports(host, omero_client, variables):
+    """What the server's processes listen on for each other, without a password, is out of reach for its clients."""
+    lines = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
+    ports = {
+        int(line.split()[3].rpartition(":")[2]) for line in lines if not line.split()[3].startswith(("127.", "[::1]"))
+    }
+    inside = sorted(ports - {each["port"] for each in variables["network_services"].values()})
+    assert inside, "no process listens for the others"
+    open_ports = [port for port in inside[-2:] if can_connect(omero_client, variables["internal_address"], port, 1)]
+    assert not open_ports, f"open: {open_ports}"
+
+
 def test_other_hosts(variables, outsiders, reach):
     """Hosts that the group model does not name do not reach OMERO.server."""
     service = variables["network_services"]["omero"]
