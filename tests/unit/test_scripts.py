@@ -256,13 +256,20 @@ def test_lists_are_in_the_order_of_the_layers():
     assert checks.scenarios()["database"] == ["hosts", "storage"]
 
 
-def test_scenarios_of_no_layer_say_what_they_build_on(tmp_path):
-    """VITRINE_ON_TOP_OF includes the layer that it names."""
-    path = tmp_path / "molecule.yml"
-    path.write_text("ansible: {env: {VITRINE_ON_TOP_OF: storage}}\n")
-    assert checks.below("gate", path, LAYERS) == ["hosts", "storage"]
-    path.write_text("---\n# nothing\n")
-    assert checks.below("site", path, LAYERS) == []
+def test_scenarios_of_no_layer_say_what_they_build_on():
+    """on_top_of in molecule/scenarios.yml includes the layer that it names."""
+    assert checks.below("gate", {"gate": {"on_top_of": "storage"}}, LAYERS) == ["hosts", "storage"]
+    assert checks.below("site", {"gate": {"on_top_of": "storage"}}, LAYERS) == []
+
+
+def test_what_is_said_of_scenarios_is_about_scenarios():
+    """Each in molecule/scenarios.yml has a folder, and says what the runner knows."""
+    for name, traits in checks.traits().items():
+        assert name in checks.scenarios()
+        assert traits.keys() <= {"on_top_of", "hosts_of_its_own", "mitogen", "needs"}
+        # These are the whole deploy as a site has it.
+        assert not (traits.get("mitogen") and name in checks.scenarios()["study"])
+        assert traits.get("needs", "stand_in") in ("stand_in", "user_mode_linux")
 
 
 def test_an_unknown_scenario_is_refused():
@@ -350,6 +357,16 @@ def test_what_has_hosts_of_its_own_runs_beside_the_others(outcomes):
     assert sorted(ran) == sorted(["yamllint", *LAYERS, "site", "openstack"])
     assert ran.index("openstack") > ran.index(LAYERS[0])
     assert (beside.outcome, beside.failed) == ("failed", 1)
+
+
+def test_what_runs_beside_waits_for_the_first_scenario_that_runs(outcomes):
+    """One that is left out makes no image for the others."""
+    beside = checks.Phase("openstack", "scenario", [], beside=True)
+    phases = [beside, *scenario_phases()]
+    phases[2].outcome = "left out"
+    ran = outcomes(phases, {})
+    assert LAYERS[0] not in ran
+    assert ran.index("openstack") > ran.index(LAYERS[1])
 
 
 def test_linters_run_beside_the_others_from_the_start(monkeypatch):
@@ -507,6 +524,7 @@ def test_ci_runs_what_developers_run():
     """.ci/run is scripts/test."""
     run = subprocess.run([PROJECT / ".ci" / "run", "--help"], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("scripts/test ")
+    assert '/../scripts/test" --changed "$@"' in (PROJECT / ".ci" / "run").read_text()
 
 
 def test_python_is_the_environments_own():

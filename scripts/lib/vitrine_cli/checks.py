@@ -6,18 +6,20 @@ import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import itertools
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import yaml
 from rich.table import Table
 
-from vitrine_cli import local, processes, screen
+from vitrine_cli import dependencies, local, processes, screen
 from vitrine_cli.site import BESIDE_INVENTORIES, PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LINTERS = {
@@ -34,6 +36,9 @@ STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
 # As it says that one has failed; what follows is how the scenario takes its hosts down.
 FAILED_STEP = re.compile(r"(ERROR|CRITICAL) +\[\S+ > \w+\]")
 UNIT_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?)\b")
+UNCHANGED = "unchanged since it passed"
+# Two rows of scenarios write records.
+RECORDS_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass
@@ -46,6 +51,8 @@ class Phase:
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
         beside: bool, whether it shares no host with any other, and runs beside them.
+        mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below
+            (prepare); empty for none.
         outcome: str: passed, failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
@@ -58,6 +65,7 @@ class Phase:
     command: list[str]
     builds_on: list[str] = dataclasses.field(default_factory=list)
     beside: bool = False
+    mitogen: str = ""
     outcome: str = ""
     passed: int = 0
     failed: int = 0
@@ -70,13 +78,16 @@ def parse(arguments):
     """Parse the command line (list of str); returns an argparse.Namespace."""
     parser = argparse.ArgumentParser(
         "scripts/test",
-        usage="scripts/test [--lint] [--unit] [--scenario NAME]... [--keep-snapshots] [--list]   (--help says more)",
+        usage="scripts/test [--changed] [--lint] [--unit] [--scenario NAME]... [--plain] [--keep-snapshots] [--list]   "
+        "(--help says more)",
         add_help=False,
         allow_abbrev=False,
     )
+    parser.add_argument("--changed", action="store_true")
     parser.add_argument("--lint", action="store_true")
     parser.add_argument("--unit", action="store_true")
     parser.add_argument("--scenario", action="append", default=[])
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--keep-snapshots", action="store_true")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args(arguments)
@@ -92,17 +103,29 @@ def scenarios(project=PROJECT):
         A dict from the names, in the order in which they run, to lists of str: the layers that each builds on.
     """
     layers = yaml.safe_load((project / "group_vars/all/site.yml").read_text())["layers"]
-    found = {path.parent.name: path for path in (project / "molecule").glob("*/molecule.yml")}
-    order = [name for name in layers if name in found] + sorted(found.keys() - set(layers))
-    return {name: below(name, found[name], layers) for name in order}
+    found = {path.parent.name for path in (project / "molecule").glob("*/molecule.yml")}
+    order = [name for name in layers if name in found] + sorted(found - set(layers))
+    return {name: below(name, traits(project), layers) for name in order}
 
 
-def below(name, path, layers):
+def traits(project=PROJECT):
+    """Return what molecule/scenarios.yml says of scenarios.
+
+    Args:
+        project: pathlib.Path of the checkout.
+
+    Returns:
+        A dict from their names to dicts; those of which nothing is said are missing.
+    """
+    return dependencies.read_metadata(project)["scenarios"]
+
+
+def below(name, known_traits, layers):
     """Return the layers that a scenario builds on.
 
     Args:
         name: str, the scenario.
-        path: pathlib.Path of its molecule.yml.
+        known_traits: dict, as from traits.
         layers: list of str, lowest first.
 
     Returns:
@@ -110,24 +133,8 @@ def below(name, path, layers):
     """
     if name in layers:
         return layers[: layers.index(name)]
-    settings = yaml.safe_load(path.read_text()) or {}
-    top = settings.get("ansible", {}).get("env", {}).get("VITRINE_ON_TOP_OF")
+    top = known_traits.get(name, {}).get("on_top_of")
     return layers[: layers.index(top) + 1] if top else []
-
-
-def says(name, word, project=PROJECT):
-    """Tell whether a scenario's molecule.yml has a word in its environment.
-
-    Args:
-        name: str, the scenario.
-        word: str, such as VITRINE_HOSTS_OF_ITS_OWN.
-        project: pathlib.Path of the checkout.
-
-    Returns:
-        A bool.
-    """
-    settings = yaml.safe_load((project / "molecule" / name / "molecule.yml").read_text()) or {}
-    return word in settings.get("ansible", {}).get("env", {})
 
 
 def left_out(known, official_zip, processor):
@@ -143,21 +150,37 @@ def left_out(known, official_zip, processor):
     """
     needs = {}
     if official_zip:
-        needs["VITRINE_NEEDS_STAND_IN"] = "it is for the stand-in OMERO.server: run it without OMERO_SERVER_ZIP"
+        needs["stand_in"] = "it is for the stand-in OMERO.server: run it without OMERO_SERVER_ZIP"
     if "amx_tile" in processor.split():
-        needs["VITRINE_NEEDS_USER_MODE_LINUX"] = (
-            "User Mode Linux does not run on a processor with AMX (docs/testing.md)"
-        )
-    return {name: reason for word, reason in needs.items() for name in known if says(name, word)}
+        needs["user_mode_linux"] = "User Mode Linux does not run on a processor with AMX (docs/testing.md)"
+    wanted = {name: each.get("needs") for name, each in traits().items()}
+    return {name: needs[wanted[name]] for name in known if wanted.get(name) in needs}
 
 
-def plan(options, known, impossible=None):
+def unchanged(known):
+    """Tell which scenarios passed at the state that all they depend on has now.
+
+    Args:
+        known: dict, as from scenarios.
+
+    Returns:
+        A dict from their names to the reason why they can be left out (str).
+    """
+    if other := dependencies.unusual():
+        screen.console.print(f"    records are about runs without {', '.join(other)}: nothing is left out")
+        return {}
+    checkout, records = dependencies.Checkout(), dependencies.read_records()
+    return {name: UNCHANGED for name in known if records.get(name) == checkout.state(name)}
+
+
+def plan(options, known, impossible=None, same=None):
     """Compose the phases that a request asks for.
 
     Args:
         options: argparse.Namespace, as from parse.
         known: dict, as from scenarios.
         impossible: dict, as from left_out.
+        same: dict, as from unchanged.
 
     Returns:
         A list of Phase, in order.
@@ -166,6 +189,7 @@ def plan(options, known, impossible=None):
         RefusedError: There is no such scenario, or it cannot be run here.
     """
     impossible = impossible or {}
+    known_traits = traits()
     for name in options.scenario:
         if name not in known:
             raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
@@ -183,14 +207,16 @@ def plan(options, known, impossible=None):
             "scenario",
             ["molecule", "test", "--scenario-name", name],
             builds_on,
-            says(name, "VITRINE_HOSTS_OF_ITS_OWN"),
+            beside=known_traits.get(name, {}).get("hosts_of_its_own", False),
+            mitogen="" if options.plain else "all" if known_traits.get(name, {}).get("mitogen") else "prepare",
         )
         for name, builds_on in known.items()
         if everything or name in options.scenario
     ]
+    reasons = (same or {}) | impossible
     for phase in phases:
-        if phase.name in impossible:
-            phase.outcome, phase.note = "left out", impossible[phase.name]
+        if phase.kind == "scenario" and phase.name in reasons:
+            phase.outcome, phase.note = "left out", reasons[phase.name]
     return phases
 
 
@@ -206,15 +232,21 @@ def run_phase(phase, pass_fds=()):
     """
     log = PROJECT / "reports" / "logs" / f"{phase.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    used = log.with_suffix(".used")
+    used.write_text("")
     # Those that somebody has set to run Molecule by hand are about another scenario.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
     environment |= {"NO_COLOR": "1", "COLUMNS": "200"}
     if phase.kind == "scenario":
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
+        environment["VITRINE_FILES_USED"] = str(used)
+        environment |= strategy(phase.mitogen)
     else:
         # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
         environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
+    checkout = dependencies.Checkout() if phase.kind == "scenario" else None
+    before = checkout.state(phase.name) if checkout else ""
     begun = time.monotonic()
     steps: list[tuple[str, float]] = []
     with (
@@ -242,9 +274,57 @@ def run_phase(phase, pass_fds=()):
     phase.seconds = time.monotonic() - begun
     phase.note = describe_steps(steps, time.monotonic())
     conclude(phase, code, log.read_text())
+    if checkout:
+        check_used(phase, checkout, used.read_text().splitlines())
+        keep_record(phase, before, dependencies.Checkout().state(phase.name))
     screen.show_phase(phase.name, phase.outcome, phase.seconds, phase.note)
     if phase.outcome == "failed":
         show_end(log)
+
+
+def strategy(mitogen):
+    """Return the environment (dict of str) that has Ansible run tasks by mitogen's strategy (ADR 0021).
+
+    Args:
+        mitogen: str, as in Phase.
+    """
+    if not mitogen:
+        return {}
+    package = pathlib.Path(importlib.util.find_spec("ansible_mitogen").origin).parent
+    plugins = str(package / "plugins" / "strategy")
+    everything = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": plugins}
+    # molecule/prepare.yml reads it.
+    return {"VITRINE_MITOGEN": plugins} | (everything if mitogen == "all" else {})
+
+
+def check_used(phase, checkout, used):
+    """Fail a scenario that used a file on which it is not known to depend: a change there would not make it run.
+
+    Args:
+        phase: Phase, which has ended.
+        checkout: dependencies.Checkout.
+        used: list of str, paths of files and folders relative to the checkout, as the callback files_used lists them.
+    """
+    known = set(checkout.dependencies(phase.name))
+    strays = {path for each in used for path in checkout.below(each)} - known
+    if strays and phase.outcome == "passed":
+        phase.outcome, phase.passed, phase.failed = "failed", 0, 1
+        phase.note = f"used what it is not known to depend on (molecule/scenarios.yml): {', '.join(sorted(strays))}"
+
+
+def keep_record(phase, before, after):
+    """Note in molecule/passed.txt how a scenario ended.
+
+    Args:
+        phase: Phase, which has ended.
+        before, after: str, the states of all that it depends on, before and after the run.
+    """
+    if dependencies.unusual():
+        return
+    # Files that changed meanwhile: nobody knows at which of the two states it passed.
+    passed_at = after if phase.outcome == "passed" and before == after else None
+    with RECORDS_LOCK:
+        dependencies.record(phase.name, passed_at)
 
 
 def describe_steps(steps, ended):
@@ -325,9 +405,10 @@ def run_all(phases, pass_fds=()):
     with lane(run) as put:
         put(phase for phase in beside if phase.kind != "scenario")
         for phase in (phase for phase in phases if not phase.beside):
+            ran = not phase.outcome
             run(phase)
             # Not earlier: the first scenario makes the image that all hosts start from.
-            if phase.kind == "scenario":
+            if phase.kind == "scenario" and ran:
                 put(beside)
         put(beside)
 
@@ -438,13 +519,15 @@ def main(arguments):
     try:
         known = scenarios()
         processor = pathlib.Path("/proc/cpuinfo").read_text()
-        phases = plan(options, known, left_out(known, os.environ.get("OMERO_SERVER_ZIP", ""), processor))
+        impossible = left_out(known, os.environ.get("OMERO_SERVER_ZIP", ""), processor)
+        phases = plan(options, known, impossible, unchanged(known) if options.changed else {})
         if options.list:
             for phase in phases:
-                print(phase.name)
+                if phase.note != UNCHANGED:
+                    print(phase.name)
             return 0
         screen.show_setup()
-        if any(phase.kind == "scenario" for phase in phases):
+        if any(phase.kind == "scenario" and not phase.outcome for phase in phases):
             if os.geteuid() != 0:
                 raise RefusedError(
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
