@@ -75,10 +75,13 @@ def run_script(path, image):
         results = process.getResults(0)
     finally:
         process.close(False)
-    # What the script printed is a file of its own, which outlives the image.
-    made.extend(("OriginalFile", results[each].val.id.val) for each in ("stdout", "stderr") if each in results)
     message = results["Message"].val if "Message" in results else "it says nothing"
     return "exported" if "File_Annotation" in results else message
+def printed():
+    query = "select o.id from OriginalFile o where o.details.group.name = :group and o.name in ('stdout', 'stderr')"
+    parameters = omero.sys.ParametersI().addString("group", given["group"])
+    found = connection.getQueryService().projection(query, parameters)
+    return [("OriginalFile", row[0].val) for row in found]
 made = []
 try:
     if given["import"]:
@@ -87,6 +90,9 @@ try:
         result["thumbnail"] = len(connection.getObject("Image", image).getThumbnail(size=(32,)))
         if given["script"]:
             result["script"] = run_script(given["script"], image)
+            # What the script printed outlives the image, and may be noted a moment after the results.
+            time.sleep(1)
+            made += printed()
     if given["table"]:
         result["table"] = write_table()
 finally:
