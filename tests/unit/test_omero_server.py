@@ -1,6 +1,7 @@
 """Role omero_server: the settings that it gives the release, and what its start program says of a start that fails."""
 
 import importlib.util
+import threading
 import types
 
 import pytest
@@ -155,19 +156,29 @@ def test_tail(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("answers", "ended", "log", "wanted"),
+    ("comes", "ended", "log", "wanted"),
     [
-        ([False, False, True], 0, "", None),
-        ([False] * 99, 2, "", "Blitz-0 ended 2 times: broken on purpose"),
-        ([False] * 99, 0, TRACE, "FATAL: connection requires a valid client certificate"),
-        ([False] * 99, 0, LOG, "no answer within 1 seconds: broken on purpose"),
+        (True, 0, "", None),
+        (False, 2, "", "Blitz-0 ended 2 times: broken on purpose"),
+        (False, 0, TRACE, "FATAL: connection requires a valid client certificate"),
+        (False, 0, LOG, "no answer within 1 seconds: broken on purpose"),
     ],
 )
-def test_wait(start, monkeypatch, answers, ended, log, wanted):
+def test_wait(start, monkeypatch, comes, ended, log, wanted):
     """The start ends when the server answers, when its log says that it will not come, else at the end of the time."""
     monkeypatch.setattr(start, "PAUSE", 0.01)
     monkeypatch.setattr(start, "TRACE", 0.01)
-    answers = iter([*answers, *([False] * 999)])
-    monkeypatch.setattr(start, "answers", lambda port: next(answers))
+    monkeypatch.setattr(start, "ask", lambda port, answered: answered.set() if comes else None)
     texts = [types.SimpleNamespace(read=lambda text=text: text) for text in (log, "broken on purpose\n")]
     assert start.wait(1, 4064, texts, types.SimpleNamespace(ended=lambda: ended)) == wanted
+
+
+def test_ask(start, monkeypatch):
+    """The server is asked again and again until it answers."""
+    monkeypatch.setattr(start, "PAUSE", 0)
+    outcomes = [False, False, True]
+    monkeypatch.setattr(start, "answers", lambda port: outcomes.pop(0))
+    answered = threading.Event()
+    start.ask(4064, answered)
+    assert answered.is_set()
+    assert outcomes == []

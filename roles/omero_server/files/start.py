@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 PAUSE = 0.5  # seconds
@@ -141,6 +142,18 @@ def answers(port):
     return True
 
 
+def ask(port, answered):
+    """Set an event as soon as OMERO.server answers.
+
+    Args:
+        port: int, of this host, with TLS.
+        answered: threading.Event.
+    """
+    while not answers(port):
+        time.sleep(PAUSE)
+    answered.set()
+
+
 def begin(omero):
     """Start the processes.
 
@@ -175,16 +188,18 @@ def wait(timeout, port, logs, grid):
         Why it will not come (str), None when it answers.
     """
     log, errors = logs
+    answered = threading.Event()
+    # Beside: the router keeps a login waiting as long as IceGrid waits for Blitz, a minute.
+    threading.Thread(target=ask, args=(port, answered), daemon=True).start()
     end = time.monotonic() + timeout
     while time.monotonic() < end:
+        if answered.wait(PAUSE):
+            return None
         if reason(log.read()):
             time.sleep(TRACE)
             return reason(log.read())
-        if answers(port):
-            return None
         if grid.ended() >= PROCESSES - 1:
             return reason(log.read()) or f"Blitz-0 ended {PROCESSES - 1} times: {last_words(errors.read(), log.read())}"
-        time.sleep(PAUSE)
     return f"no answer within {timeout} seconds: {last_words(errors.read(), log.read())}"
 
 
@@ -229,4 +244,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # At once: a login may still be under way.
+    os._exit(main(sys.argv[1:]))
