@@ -71,7 +71,7 @@ def files(base, prefix=""):
 
 def contents():
     """Return what goes into the zip: dict of path below the top folder to bytes; a name that ends in / is a folder."""
-    found = files(RELEASE) | files(BLITZ, f"{LIBRARY}/") | {"lib/scripts/": b""}
+    found = files(RELEASE) | files(BLITZ, f"{LIBRARY}/") | {"lib/scripts/": b"", "var/": b""}
     for jar in JARS.iterdir():
         file = io.BytesIO()
         write_archive(file, files(jar))

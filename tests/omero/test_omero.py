@@ -14,7 +14,8 @@ pytestmark = pytest.mark.unit("omero-server")
 # As IceGrid calls what OMERO calls otherwise.
 PROCESSES = {"Storm": "OMERO.IceStorm"}
 # An ERROR of so many seconds after Blitz is ready belongs to the start: nobody has asked for anything yet, and what
-# Blitz looks for in vain (a repository, IceStorm) is looked for at once.
+# Blitz looks for in vain (a repository, IceStorm) is looked for at once. That scripts cannot be parsed yet
+# (ParamsCache) is no fault: Processor comes ten seconds later.
 START = 15
 LOGGED_ERROR = re.compile(r"[\d-]+ [\d:,]+ ERROR\b")
 
@@ -58,7 +59,7 @@ def test_log(host, folder):
     lines = lines[starts[-1] :]
     ready = next((line for line in lines if "now accepting connections" in line), lines[0])
     end = time_of(ready) + timedelta(seconds=START)
-    errors = [line for line in lines if LOGGED_ERROR.match(line) and time_of(line) < end]
+    errors = [line for line in lines if LOGGED_ERROR.match(line) and time_of(line) < end and "ParamsCache" not in line]
     assert not errors, "; ".join(line[:200] for line in errors[:5])
 
 
@@ -118,7 +119,7 @@ def test_upgrade_check(host, variables, folder):
         " print(Control.run_upgrade_check(None, config, 'diagnostics').url)"
     )
     command = f"runuser --user=%s -- env OMERODIR={folder}/OMERO.server {folder}/venv/bin/python -c %s"
-    assert host.check_output(command, variables["omero_system_user"], code) == "http://127.0.0.1:9/"
+    assert host.check_output(command, variables["omero_system_user"], code) == "file:///dev/null"
 
 
 def test_without_tls(omero_client, variables):

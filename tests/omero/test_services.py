@@ -66,9 +66,9 @@ def run_script(path, image):
     if script < 0:
         return f"there is no script {path}"
     inputs = {"Data_Type": text("Image"), "IDs": omero.rtypes.rlist([omero.rtypes.rlong(image)]), "Format": text("PNG")}
-    process = service.runScript(script, inputs, None)
+    process = service.runScript(script, inputs, omero.rtypes.rint(30))
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 90
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
         results = process.getResults(0)

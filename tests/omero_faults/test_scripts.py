@@ -207,7 +207,7 @@ def test_scripts_of_users(scripts):
 
 def test_processor_killed(host, script, scripts):
     """Without its processor no script runs, which the client is told; the processor starts again by itself."""
-    host.check_output("pkill --signal=KILL --full -- '-m runProcessor'")
+    host.check_output("pkill --signal=KILL --full -- runProcessor")
     assert not script("curator", BEGIN + RUNS), "it was not killed"
     wait_until(lambda: script("curator", BEGIN + RUNS), "it did not start again by itself", SECONDS)
     assert scripts("curator", RUN)["status"] == "Finished"

@@ -121,7 +121,7 @@ def test_files_of_imports_are_no_tables(tables, omero_import, put):
 def test_killed(host, script, tables):
     """OMERO.tables that was killed starts again by itself, and what was written is there."""
     made = tables("curator", WRITE)
-    host.check_output("pkill --signal=KILL --full -- '-m runTables'")
+    host.check_output("pkill --signal=KILL --full -- runTables")
     assert not script("curator", ENABLED), "it was not killed"
     wait_until(lambda: script("curator", ENABLED), "it did not start again by itself", SECONDS)
     assert tables("public", READ, made)["rows"] == [1, 2]

@@ -30,6 +30,20 @@ Caused by: org.postgresql.util.PSQLException: FATAL: connection requires a valid
 	at org.postgresql.B.c(B.java:1)
 	... 20 common frames omitted
 """
+# As the real server logs it: what the database says before the error of the start, which does not have it for a cause.
+BEFORE = """\
+2026-11-26 09:00:09,500 ERROR [SelfCorrectingDataSource] (      main) Failed to acquire connection after retries=3
+org.postgresql.util.PSQLException: FATAL: connection requires a valid client certificate
+	at org.postgresql.B.c(B.java:1)
+"""
+WITHOUT_CAUSE = TRACE.splitlines()[0] + "\nCaused by: ome.conditions.DatabaseBusyException: Cannot acquire connection\n"
+WRONG_SCHEMA = f"""\
+{TRACE.splitlines()[0]}
+Caused by: ome.conditions.InternalException:{" "}
+*******************************
+DB version (OMERO5.3__0) does not match the configured value (OMERO5.4__0).
+*******************************
+"""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +130,8 @@ def test_database_has_its_settings_where_the_driver_looks():
         ),
         (LOG + TRACE.splitlines()[0], TRACE.splitlines()[0]),
         (LOG.replace("WARN ", "ERROR"), None),
+        (LOG + BEFORE + WITHOUT_CAUSE, "FATAL: connection requires a valid client certificate"),
+        (LOG + WRONG_SCHEMA, "DB version (OMERO5.3__0) does not match the configured value (OMERO5.4__0)."),
     ],
 )
 def test_reason(start, log, wanted):
@@ -128,6 +144,7 @@ def test_reason(start, log, wanted):
     [
         ("x\nError: Could not find or load main class ome\n", LOG, "Error: Could not find or load main class ome"),
         ("x\nUnrecognized VM option 'Xq'\nError: y\n", "", "Unrecognized VM option 'Xq'"),
+        ("Error occurred during initialization of VM\nToo small\nError: y\n", "", "Too small"),
         ("broken on purpose\n", LOG.splitlines()[0], "broken on purpose"),
         ("x", LOG + "2026 ERROR [a] (b) no disk\n", "2026 ERROR [a] (b) no disk"),
         ("", "", "the logs say nothing"),

@@ -25,9 +25,16 @@ PROCESSES = 3
 STOP_TIMEOUT = 60  # seconds
 # ome.services.blitz.Entry logs this line when Blitz ends before it has answered anybody.
 START_ERROR = re.compile(r"^.*\bERROR\b.*ome\.services\.blitz\.Entry\b.*Error on startup.*$", re.MULTILINE)
-CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
-# What a Java virtual machine writes that does not even begin.
-JAVA_ERROR = re.compile(r"^(?:Error: .+|Unrecognized .+|Invalid .+|java\.lang\.OutOfMemoryError.*)$", re.MULTILINE)
+# The class is no word for people, and a message may begin on the next line, after a row of asterisks (DBPatchCheck).
+CAUSE = re.compile(r"^Caused by: (?:[\w$]+\.)+[\w$]+:\s+(?:\*+\s+)?(.+)$", re.MULTILINE)
+# What the database says is logged before the error of the start, which has no cause then (SelfCorrectingDataSource).
+DATABASE = re.compile(r"^(?:Caused by: )?org\.postgresql\.util\.PSQLException: (.+)$", re.MULTILINE)
+# What a Java virtual machine writes that does not even begin, and a program that has no class that it needs.
+JAVA_ERROR = re.compile(
+    r"(?<=Error occurred during initialization of VM\n).+"
+    r"|^(?:Error: .+|Unrecognized .+|Invalid .+|Exception in thread .+|java\.lang\.OutOfMemoryError.*)$",
+    re.MULTILINE,
+)
 
 
 def reason(log):
@@ -37,16 +44,18 @@ def reason(log):
         log: str, what Blitz-0.log has since the start.
 
     Returns:
-        A str, the innermost cause that the log names; None where it has no error of the start.
+        A str, what the database said last, else the innermost cause that the log names; None where the log has no error
+        of the start.
     """
     found = START_ERROR.search(log)
     if not found:
         return None
+    if said := DATABASE.findall(log):
+        return said[-1].strip()
     trace = log[found.end() :]
     causes = CAUSE.findall(trace)
     words = causes[-1] if causes else next((line for line in trace.splitlines() if line.strip()), found[0])
-    # Without the class, which is no word for people: org.postgresql.util.PSQLException: FATAL: ...
-    return re.sub(r"^(?:[\w$]+\.)+[\w$]+: ", "", words.strip())
+    return words.strip()
 
 
 class Tail:

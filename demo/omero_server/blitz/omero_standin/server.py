@@ -2,9 +2,11 @@
 
 import logging
 import signal
+import socket
 import threading
 import time
 import traceback
+import urllib.parse
 from pathlib import Path
 
 import Glacier2
@@ -18,7 +20,7 @@ import omero.rtypes
 from . import scripts
 from .calls import make_servant, work_of
 from .commands import servant_for
-from .database import Database
+from .database import Database, Unusable
 from .factory import GETTERS, Factory
 from .grid import Grid
 from .images import repository
@@ -36,6 +38,8 @@ from .takeover import MIMETYPE, NoRepository, Repository
 log = logging.getLogger(__name__)
 # The real server's own name for what starts Blitz: whoever waits for a start looks for its words.
 entry_log = logging.getLogger("ome.services.blitz.Entry")
+database_log = logging.getLogger("ome.services.util.SelfCorrectingDataSource")
+upgrade_log = logging.getLogger("ome.system.UpgradeCheck")
 _SECONDS_BETWEEN_CHECKS = 10
 _SECONDS_BETWEEN_TAKEOVERS = 60
 # For so long the real server lets nobody in who comes right after its start, be it ever so idle.
@@ -230,20 +234,49 @@ def run(arguments):
     try:
         return _serve(communicator)
     except Exception as error:
-        entry_log.error("Error on startup.\n%s", "\n".join(trace_of(error)))
+        log_start_error(error)
         return 2
     finally:
         communicator.destroy()
 
 
-def trace_of(error):
-    """Return an error (Exception) and its causes as lines (list of str), as Java writes a trace."""
-    lines = traceback.format_tb(error.__traceback__)
-    while error is not None:
-        words = next(iter(str(error).strip().splitlines()), "no words")
-        lines.append(f"Caused by: {type(error).__module__}.{type(error).__qualname__}: {words}")
-        error = error.__cause__
-    return lines
+def log_start_error(error):
+    """Log why Blitz does not start (Exception), in the real server's order.
+
+    What the database says comes first, and the error of the start does not have it for a cause. The message of a wrong
+    schema begins after an empty line and a row of asterisks.
+    """
+    words = str(error).strip() or type(error).__name__
+    if isinstance(error, Unusable) and "FATAL:" in words:
+        said = " ".join(words[words.index("FATAL:") :].splitlines()[0].split())
+        database_log.error("Failed to acquire connection after retries=3\norg.postgresql.util.PSQLException: %s", said)
+        words = "Cannot acquire connection"
+        cause = f"ome.conditions.DatabaseBusyException: {words}"
+    elif isinstance(error, Unusable):
+        cause = f"ome.conditions.InternalException: \n{'*' * 100}\n{words}\n{'*' * 100}"
+    else:
+        cause = f"{type(error).__module__}.{type(error).__qualname__}: {words}"
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    entry_log.error("Error on startup.\norg.springframework.beans.FatalBeanException\n%sCaused by: %s", trace, cause)
+
+
+def check_for_upgrades(url):
+    """Ask an address for newer versions, as the real server does at each start; an answer without text is none.
+
+    The stand-in asks nobody but the host itself.
+
+    Args:
+        url: str, of omero.upgrades.url.
+    """
+    place = urllib.parse.urlsplit(url)
+    try:
+        if place.scheme == "file":
+            Path(place.path).read_bytes()
+        elif place.hostname in ("127.0.0.1", "localhost"):
+            socket.create_connection((place.hostname, place.port or 80), 1).close()
+        upgrade_log.info("no update needed")
+    except OSError as error:
+        upgrade_log.error('Error reading from url: %s "%s"', url, error)
 
 
 def _serve(communicator):
@@ -251,6 +284,7 @@ def _serve(communicator):
     blitz = Blitz(read_defaults("."), configured)
     entry_log.info("Creating OMERO.blitz. Please wait...")
     log.info("stand-in OMERO.server %s starts", blitz.settings[VERSION])
+    check_for_upgrades(blitz.settings["omero.upgrades.url"])
     blitz.database.open()
     blitz.sessions.close_leftovers()
     omero.ObjectFactoryRegistrar.registerObjectFactory(communicator, None)
