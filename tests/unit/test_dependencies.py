@@ -65,7 +65,7 @@ def states(project):
         ("plugins/module_utils/omero_session.py", OMERO),
         ("roles/nginx_cache/tasks/main.yml", PROXY),
         ("playbooks/proxy.yml", PROXY),
-        ("roles/jupyterhub/tasks/main.yml", {"jupyterhub", "gate", "study"}),
+        ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "study"}),
         # One scenario's.
         ("tests/database_faults/test_database_faults.py", {"database"}),
         ("tests/proxy_settings/test_proxy_settings.py", {"proxy"}),
