@@ -31,7 +31,7 @@ CONNECTION = re.compile(
 # A single SSH connection per host for all checks.
 SSH_CONFIGURATION = """\
 [ssh_connection]
-ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=~/.ansible/cp/gate-%%C
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath={folder}/gate-%%C
 """
 
 
@@ -196,7 +196,8 @@ class ActionModule(ActionBase):
             log = pathlib.Path(folder, "report.jsonl")
             # The gate has its own ansible.cfg, so that no unresolved group_vars are read again.
             configuration = pathlib.Path(folder, "ansible.cfg")
-            configuration.write_text(SSH_CONFIGURATION)
+            connections = os.environ.get("ANSIBLE_SSH_CONTROL_PATH_DIR", "~/.ansible/cp")
+            configuration.write_text(SSH_CONFIGURATION.format(folder=connections))
             environment = dict(os.environ, ANSIBLE_CONFIG=str(configuration))
             environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
             # The gate's inventory is complete: one from the environment must not be mixed in.

@@ -1,4 +1,4 @@
-"""The proxy as molecule/proxy/settings.yml has set it up."""
+"""The proxy as molecule/proxy-settings/converge.yml has set it up."""
 
 import json
 

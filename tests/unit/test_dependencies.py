@@ -7,15 +7,27 @@ import subprocess
 
 import pytest
 
-from vitrine_cli import checks, dependencies
+from vitrine_cli import checks, dependencies, lanes
 from vitrine_cli.site import PROJECT
 
 LAYERS = ["hosts", "storage", "database", "omero", "web", "proxy", "jupyterhub"]
-ALL = {*LAYERS, "gate", "gpfs", "omero-cluster", "omero-upgrade", "openstack", "storage-kernel", "study"}
+FAULTS = {f"{name}-faults" for name in LAYERS[1:6]}
+ALL = {
+    *LAYERS,
+    *FAULTS,
+    "gate",
+    "gpfs",
+    "omero-cluster",
+    "omero-upgrade",
+    "openstack",
+    "proxy-settings",
+    "storage-kernel",
+    "study",
+}
 # Who starts from an inventory of the demo's.
 DEMO = ALL - {"gpfs", "openstack"}
-OMERO = {*LAYERS[3:], "gate", "omero-cluster", "omero-upgrade", "study"}
-PROXY = {*LAYERS[5:], "gate", "omero-cluster", "study"}
+PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "proxy-settings", "study"}
+OMERO = {*LAYERS[3:5], *PROXY, "omero-faults", "omero-upgrade", "web-faults"}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +79,8 @@ def states(project):
         ("playbooks/proxy.yml", PROXY),
         ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "study"}),
         # One scenario's.
-        ("tests/database_faults/test_database_faults.py", {"database"}),
-        ("tests/proxy_settings/test_proxy_settings.py", {"proxy"}),
-        ("molecule/faults.yml", {"storage", "database", "omero", "web", "proxy"}),
+        ("tests/database_faults/test_database_faults.py", {"database-faults"}),
+        ("tests/proxy_settings/test_proxy_settings.py", {"proxy-settings"}),
         ("molecule/rebuild/note.yml", {"study"}),
         ("molecule/openstack/copy/hosts.yml", {"openstack"}),
         ("demo/study/experimentA/demo0001-experimentA-annotation.csv", {"study"}),
@@ -93,7 +104,7 @@ def test_what_a_change_makes_due(copy):
     for path, due in {
         "ansible.cfg": ALL,
         "roles/nginx_cache/defaults/main.yml": PROXY,
-        "tests/database/test_database.py": ALL - {"hosts", "storage", "gpfs", "storage-kernel"},
+        "tests/database/test_database.py": ALL - {"hosts", "storage", "storage-faults", "gpfs", "storage-kernel"},
         "molecule/gpfs/verify.yml": {"gpfs"},
         "docs/proxy.md": set(),
     }.items():
@@ -151,10 +162,10 @@ def test_what_is_narrower_names_scenarios_and_layers_that_there_are(project):
 
 
 def test_a_scenario_depends_on_what_those_below_depend_on(project):
-    """Except what happens after a layer was applied and verified: its faults, and its own settings of Molecule."""
+    """Except the scenario's own settings of Molecule."""
     for lower, upper in itertools.pairwise(LAYERS):
         extra = set(project.dependencies(lower)) - set(project.dependencies(upper))
-        own = (f"molecule/{lower}/", f"tests/{lower}_", "molecule/faults.yml")
+        own = (f"molecule/{lower}/",)
         assert {path for path in extra if not path.startswith(own)} == set()
 
 
@@ -224,7 +235,7 @@ def test_what_is_unchanged_is_left_out_by_name_and_counts_as_neither(project, re
     """The rest runs; a run in which nothing ran has not passed."""
     ran = []
 
-    def run(phase, _pass_fds):
+    def run(phase, *_):
         ran.append(phase.name)
         checks.conclude(phase, 0, "3 passed in 1s")
 
@@ -234,7 +245,7 @@ def test_what_is_unchanged_is_left_out_by_name_and_counts_as_neither(project, re
         checks.keep_record(ended(name, "passed"), *[project.state(name)] * 2)
     dependencies.record("proxy", "of another state")
     phases = checks.plan(checks.parse(["--changed"]), known, {}, checks.unchanged(known))
-    checks.run_all(phases)
+    checks.run_all(phases, [lanes.Lane(0)])
     assert sorted(ran) == sorted([*checks.LINTERS, "unit", "proxy"])
     assert checks.show_recap(phases) == 0
     shown = capsys.readouterr().out.splitlines()
@@ -243,8 +254,28 @@ def test_what_is_unchanged_is_left_out_by_name_and_counts_as_neither(project, re
         assert any(line.split()[1:4] == [name, "left", "out"] and checks.UNCHANGED in line for line in shown), name
     nothing = checks.plan(checks.parse(["--changed", "--scenario", "web"]), known, {}, checks.unchanged(known))
     assert [phase.outcome for phase in nothing] == ["left out"]
-    checks.run_all(nothing)
+    checks.run_all(nothing, [lanes.Lane(0)])
     assert checks.show_recap(nothing) == 1
+
+
+def test_a_layer_that_others_start_with_is_prepared_once(records):
+    """It passed before, and counts as neither passed nor failed; a scenario that alone starts with it applies it."""
+    known = checks.scenarios()
+    due = {"web-faults", "proxy", "proxy-faults"}
+    phases = {
+        phase.name: phase
+        for phase in checks.plan(checks.parse([]), known, {}, dict.fromkeys(known.keys() - due, checks.UNCHANGED))
+    }
+    starts = {name for name, phase in phases.items() if phase.kind == "start"}
+    # proxy and web-faults start with web; proxy-faults starts with proxy, which runs.
+    assert starts == {"web"}
+    web = phases["web"]
+    assert (web.outcome, web.mitogen) == ("", "all")
+    assert [step.split()[1] for step in web.command[2].split(" && ")] == ["converge", "side-effect", "destroy"]
+    checks.conclude(web, 0, "")
+    assert (web.outcome, web.passed, web.failed) == ("prepared", 0, 0)
+    checks.conclude(web, 1, "")
+    assert (web.outcome, web.passed, web.failed) == ("failed", 0, 1)
 
 
 def test_without_changed_everything_runs(project, records):

@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from vitrine_cli import checks, deploy, destroy, local, processes, site
-from vitrine_cli.site import PROJECT, RefusedError
+from vitrine_cli import checks, deploy, destroy, lanes, local, processes, site
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
+LANE = [lanes.Lane(0)]
 LAYERS = ["hosts", "storage", "database"]
 
 
@@ -24,6 +25,7 @@ def example(tmp_path):
     """Return a site of three layers."""
     return site.Site(
         name=f"unit-{os.getpid()}",
+        snapshots_of=f"unit-{os.getpid()}",
         sources=["inventories/example"],
         provisioner="local",
         layers=LAYERS,
@@ -50,7 +52,7 @@ def checkout(tmp_path):
 
 def command(*arguments):
     """Return deploy's command for command-line arguments, without the inventory's part."""
-    example = site.Site("s", ["inventories/s"], "none", ["hosts", "storage", "database"], *[None] * 6)
+    example = site.Site("s", "s", ["inventories/s"], "none", ["hosts", "storage", "database"], *[None] * 6)
     whole = deploy.ansible_command(example, deploy.parse(["s", *arguments]))
     assert whole[:2] == ["ansible-playbook", "--inventory=inventories/s"]
     return whole[2:]
@@ -268,7 +270,7 @@ def test_what_is_said_of_scenarios_is_about_scenarios():
         assert name in checks.scenarios()
         assert traits.keys() <= {"on_top_of", "hosts_of_its_own", "mitogen", "needs"}
         # These are the whole deploy as a site has it.
-        assert not (traits.get("mitogen") and name in checks.scenarios()["study"])
+        assert not (traits.get("mitogen") and name in load_site(TEST_INVENTORIES).layers)
         assert traits.get("needs", "stand_in") in ("stand_in", "user_mode_linux")
 
 
@@ -298,12 +300,12 @@ def test_everything_is_planned_unless_something_is_asked_for():
 def test_what_cannot_be_run_here_is_left_out(monkeypatch, capsys, official_zip, processor, name, reason):
     """It is not run, does not count, and the reason is told; who asks for it is refused."""
     ran = []
-    monkeypatch.setattr(checks, "run_phase", lambda phase, _: ran.append(phase.name))
+    monkeypatch.setattr(checks, "run_phase", lambda phase, *_: ran.append(phase.name))
     known = checks.scenarios()
     impossible = checks.left_out(known, official_zip, processor)
     alone = [phase for phase in checks.plan(checks.parse([]), known, impossible) if phase.outcome == "left out"]
     assert [phase.name for phase in alone] == [name]
-    checks.run_all(alone)
+    checks.run_all(alone, LANE)
     assert not ran
     assert reason in capsys.readouterr().out
     assert (alone[0].passed, alone[0].failed) == (0, 0)
@@ -320,15 +322,15 @@ def test_nothing_is_left_out_without_a_reason():
 def outcomes(monkeypatch):
     """Return a function that runs phases which end as told (dict of str), and gives those that ran."""
 
-    def run(phases, told):
+    def run(phases, told, lane_list=LANE):
         ran = []
 
-        def end(phase, pass_fds):
+        def end(phase, _lane, _pass_fds):
             ran.append(phase.name)
             checks.conclude(phase, 0 if told.get(phase.name, "passed") == "passed" else 1, "")
 
         monkeypatch.setattr(checks, "run_phase", end)
-        checks.run_all(phases)
+        checks.run_all(phases, lane_list)
         return ran
 
     return run
@@ -343,37 +345,50 @@ def scenario_phases():
 def test_what_builds_on_a_failure_is_not_run_and_counts_as_failed(outcomes, capsys):
     """The rest goes on, and the last line is the sum."""
     phases = scenario_phases()
-    assert outcomes(phases, {"yamllint": "failed", "storage": "failed"}) == ["yamllint", "hosts", "storage", "site"]
+    assert outcomes(phases, {"yamllint": "failed", "storage": "failed"}) == ["hosts", "yamllint", "storage", "site"]
     assert phases[3].outcome == "skipped"
     assert "builds on storage" in phases[3].note
     assert checks.show_recap(phases) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 3 failed"
 
 
-def test_what_has_hosts_of_its_own_runs_beside_the_others(outcomes):
-    """It starts when the first scenario has ended, and nobody waits for it but the end."""
-    beside = checks.Phase("openstack", "scenario", [], beside=True)
-    ran = outcomes([beside, *scenario_phases()], {"openstack": "failed"})
-    assert sorted(ran) == sorted(["yamllint", *LAYERS, "site", "openstack"])
-    assert ran.index("openstack") > ran.index(LAYERS[0])
-    assert (beside.outcome, beside.failed) == ("failed", 1)
+def test_scenarios_run_side_by_side_as_soon_as_what_they_build_on_has_passed(monkeypatch):
+    """Each in a lane that no other has, after the first, which makes the image of all hosts."""
+    ended, together, begun = [], [], threading.Event()
+
+    def run(phase, lane, _pass_fds):
+        assert all(name in ended for name in phase.builds_on)
+        together.append((phase.name, lane.number))
+        if phase.name == "storage":
+            assert begun.wait(10)
+        if phase.name == "openstack":
+            assert ended == ["hosts"]
+            begun.set()
+        phase.outcome = "passed"
+        ended.append(phase.name)
+
+    monkeypatch.setattr(checks, "run_phase", run)
+    chain = [checks.Phase(name, "scenario", [], LAYERS[:place]) for place, name in enumerate(LAYERS)]
+    checks.run_all([*chain, checks.Phase("openstack", "scenario", [])], [lanes.Lane(0), lanes.Lane(1)])
+    assert sorted(ended) == sorted([*LAYERS, "openstack"])
+    assert together[0] == ("hosts", 0)
+    assert {number for name, number in together if name in ("storage", "openstack")} == {0, 1}
 
 
-def test_what_runs_beside_waits_for_the_first_scenario_that_runs(outcomes):
+def test_others_wait_for_the_first_scenario_that_runs(outcomes):
     """One that is left out makes no image for the others."""
-    beside = checks.Phase("openstack", "scenario", [], beside=True)
-    phases = [beside, *scenario_phases()]
-    phases[2].outcome = "left out"
-    ran = outcomes(phases, {})
+    phases = scenario_phases()
+    phases[1].outcome = "left out"
+    ran = outcomes(phases, {}, [lanes.Lane(0), lanes.Lane(1), lanes.Lane(2)])
     assert LAYERS[0] not in ran
-    assert ran.index("openstack") > ran.index(LAYERS[1])
+    assert ran.index("site") > ran.index(LAYERS[1])
 
 
-def test_linters_run_beside_the_others_from_the_start(monkeypatch):
+def test_linters_run_beside_the_first_scenario(monkeypatch):
     """They need no host, and no scenario waits for them."""
     linted = threading.Event()
 
-    def run(phase, _pass_fds):
+    def run(phase, *_):
         if phase.kind == "lint":
             linted.set()
         else:
@@ -381,25 +396,17 @@ def test_linters_run_beside_the_others_from_the_start(monkeypatch):
         phase.outcome = "passed"
 
     monkeypatch.setattr(checks, "run_phase", run)
-    phases = [checks.Phase("ruff-check", "lint", [], beside=True), checks.Phase("unit", "unit", [])]
-    checks.run_all(phases)
+    phases = [checks.Phase("ruff-check", "lint", []), checks.Phase("hosts", "scenario", [])]
+    checks.run_all(phases, [lanes.Lane(0), lanes.Lane(1)])
     assert [phase.outcome for phase in phases] == ["passed", "passed"]
 
 
-def test_what_runs_beside_is_left_out_when_what_it_builds_on_has_failed(outcomes):
-    """As in the row of the others."""
-    beside = checks.Phase("storage-kernel", "scenario", [], builds_on=LAYERS[:1], beside=True)
-    ran = outcomes([beside, *scenario_phases()], {LAYERS[0]: "failed"})
-    assert "storage-kernel" not in ran
-    assert (beside.outcome, beside.failed) == ("skipped", 1)
-
-
-def test_what_runs_beside_ends_with_the_others(monkeypatch):
-    """An interruption ends it, and takes down what it had."""
+def test_an_interruption_ends_what_runs(monkeypatch):
+    """It takes down the hosts, in their lane."""
     begun, taken_down = threading.Event(), []
 
-    def run(phase, _pass_fds):
-        if phase.beside:
+    def run(phase, _lane, _pass_fds):
+        if phase.name == "proxy-faults":
             with checks.processes.started(["sleep", "60"]) as phase.child:
                 begun.set()
                 phase.child.wait()
@@ -407,15 +414,45 @@ def test_what_runs_beside_ends_with_the_others(monkeypatch):
         if phase.name == "second":
             assert begun.wait(10)
             raise checks.processes.InterruptedRunError(15)
+        phase.outcome = "passed"
 
     monkeypatch.setattr(checks, "run_phase", run)
-    monkeypatch.setattr(checks.subprocess, "run", lambda command, **_: taken_down.append(command))
-    phases = [checks.Phase(name, "scenario", []) for name in ("first", "second")]
-    beside = checks.Phase("openstack", "scenario", [], beside=True)
+    monkeypatch.setattr(
+        checks.subprocess, "run", lambda command, env, **_: taken_down.append((command, env["VITRINE_LANE"]))
+    )
+    phases = [checks.Phase(name, "scenario", [], needs_lane=True) for name in ("first", "second", "proxy-faults")]
     with pytest.raises(checks.processes.InterruptedRunError):
-        checks.run_all([*phases, beside])
-    assert beside.child.poll() is not None
-    assert taken_down == [["molecule", "destroy", "--scenario-name", "openstack"]]
+        checks.run_all(phases, [lanes.Lane(1), lanes.Lane(2)])
+    assert phases[2].child.poll() is not None
+    destroy = ["molecule", "destroy", "--scenario-name", "proxy-faults"]
+    assert taken_down == [(["nsenter", "--net=/run/netns/vitrine-2", *destroy], "2")]
+
+
+def test_lanes_share_snapshots_and_passwords_and_no_host():
+    """Each is the same site, in containers of other names."""
+    sites = []
+    for lane in (lanes.Lane(0), lanes.Lane(2)):
+        with lanes.entered(lane):
+            sites.append(load_site(TEST_INVENTORIES))
+    first, second = sites
+    assert (first.name, second.name) == ("vitrine-test", "vitrine-test-2")
+    assert first.snapshots_of == second.snapshots_of == "vitrine-test"
+    assert first.secrets == second.secrets
+    assert first.addresses == second.addresses
+    assert len({first.state, second.state, first.volumes, second.volumes}) == 4
+
+
+def test_what_runs_in_a_lane_is_started_in_its_network():
+    """The first lane is this machine's own; what has hosts of another site needs none."""
+    phase = checks.Phase("web", "scenario", ["molecule"], needs_lane=True)
+    assert checks.placed(phase, lanes.Lane(0)) == (["molecule"], {})
+    command, environment = checks.placed(phase, lanes.Lane(1))
+    assert command == ["nsenter", "--net=/run/netns/vitrine-1", "molecule"]
+    assert environment["VITRINE_LANE"] == "1"
+    # Else the connections of another lane's hosts would be used.
+    assert environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] == "/run/vitrine-lanes/1/ssh"
+    phase.needs_lane = False
+    assert checks.placed(phase, lanes.Lane(1)) == (["molecule"], {})
 
 
 def test_success(outcomes, capsys):

@@ -19,8 +19,8 @@ import time
 import yaml
 from rich.table import Table
 
-from vitrine_cli import dependencies, local, processes, screen
-from vitrine_cli.site import BESIDE_INVENTORIES, PROJECT, TEST_INVENTORIES, RefusedError, load_site
+from vitrine_cli import dependencies, lanes, local, processes, screen
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LINTERS = {
     "ansible-lint": ["ansible-lint", "--offline", "--strict"],
@@ -31,6 +31,8 @@ LINTERS = {
 # What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
 PACKAGES = ("containers", "cloud", "browser")
 LINES_SHOWN = 60
+# Scenarios side by side. They wait much of their time, and three keep two cores busy.
+LANES = 3
 # As Molecule says that it begins with one of its steps.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
 # As it says that one has failed; what follows is how the scenario takes its hosts down.
@@ -47,13 +49,14 @@ class Phase:
 
     Attributes:
         name: str.
-        kind: str: lint, unit or scenario.
+        kind: str: lint, unit, scenario, or start: a layer's scenario that passed before, of which nothing but the
+            snapshot is made, since others start with it.
         command: list of str.
         builds_on: list of str, scenarios without whose success it makes no sense.
-        beside: bool, whether it shares no host with any other, and runs beside them.
+        needs_lane: bool, whether its hosts are the test site's, which a lane has for itself.
         mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below
             (prepare); empty for none.
-        outcome: str: passed, failed, skipped or left out; empty before it ran.
+        outcome: str: passed, prepared (a start), failed, skipped or left out; empty before it ran.
         passed, failed: int, how many checks it counts for.
         seconds: float.
         note: str, what else there is to say.
@@ -64,7 +67,7 @@ class Phase:
     kind: str
     command: list[str]
     builds_on: list[str] = dataclasses.field(default_factory=list)
-    beside: bool = False
+    needs_lane: bool = False
     mitogen: str = ""
     outcome: str = ""
     passed: int = 0
@@ -73,13 +76,18 @@ class Phase:
     note: str = ""
     child: subprocess.Popen | None = None
 
+    @property
+    def has_hosts(self):
+        """Return whether hosts are made for it (bool)."""
+        return self.kind in ("scenario", "start")
+
 
 def parse(arguments):
     """Parse the command line (list of str); returns an argparse.Namespace."""
     parser = argparse.ArgumentParser(
         "scripts/test",
-        usage="scripts/test [--changed] [--lint] [--unit] [--scenario NAME]... [--plain] [--keep-snapshots] [--list]   "
-        "(--help says more)",
+        usage="scripts/test [--changed] [--lint] [--unit] [--scenario NAME]... [--plain] [--lanes N] "
+        "[--keep-snapshots] [--list]   (--help says more)",
         add_help=False,
         allow_abbrev=False,
     )
@@ -88,6 +96,7 @@ def parse(arguments):
     parser.add_argument("--unit", action="store_true")
     parser.add_argument("--scenario", action="append", default=[])
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--lanes", type=int, default=LANES, choices=range(1, 10), metavar="N")
     parser.add_argument("--keep-snapshots", action="store_true")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args(arguments)
@@ -100,12 +109,13 @@ def scenarios(project=PROJECT):
         project: pathlib.Path of the checkout.
 
     Returns:
-        A dict from the names, in the order in which they run, to lists of str: the layers that each builds on.
+        A dict from the names, in the order in which they start, to lists of str: the layers that each builds on.
     """
     layers = yaml.safe_load((project / "group_vars/all/site.yml").read_text())["layers"]
     found = {path.parent.name for path in (project / "molecule").glob("*/molecule.yml")}
-    order = [name for name in layers if name in found] + sorted(found - set(layers))
-    return {name: below(name, traits(project), layers) for name in order}
+    known_traits = traits(project)
+    order = list(dict.fromkeys([*layers, *known_traits, *sorted(found)]))
+    return {name: below(name, known_traits, layers) for name in order if name in found}
 
 
 def traits(project=PROJECT):
@@ -198,7 +208,7 @@ def plan(options, known, impossible=None, same=None):
     everything = not (options.lint or options.unit or options.scenario)
     phases = []
     if options.lint or everything:
-        phases += [Phase(name, "lint", command, beside=True) for name, command in LINTERS.items()]
+        phases += [Phase(name, "lint", command) for name, command in LINTERS.items()]
     if options.unit or everything:
         phases.append(Phase("unit", "unit", ["pytest", "-p", "no:cacheprovider", "tests/unit"]))
     phases += [
@@ -207,7 +217,7 @@ def plan(options, known, impossible=None, same=None):
             "scenario",
             ["molecule", "test", "--scenario-name", name],
             builds_on,
-            beside=known_traits.get(name, {}).get("hosts_of_its_own", False),
+            needs_lane=not known_traits.get(name, {}).get("hosts_of_its_own", False),
             mitogen="" if options.plain else "all" if known_traits.get(name, {}).get("mitogen") else "prepare",
         )
         for name, builds_on in known.items()
@@ -217,14 +227,34 @@ def plan(options, known, impossible=None, same=None):
     for phase in phases:
         if phase.kind == "scenario" and phase.name in reasons:
             phase.outcome, phase.note = "left out", reasons[phase.name]
+    make_starts(phases)
     return phases
 
 
-def run_phase(phase, pass_fds=()):
+def make_starts(phases):
+    """Have those layers applied that passed before and with which several scenarios start, once for all of them.
+
+    Args:
+        phases: list of Phase; those are no longer left out.
+    """
+    tops = [
+        phase.builds_on[-1] for phase in phases if phase.kind == "scenario" and not phase.outcome and phase.builds_on
+    ]
+    for phase in phases:
+        if phase.note == UNCHANGED and tops.count(phase.name) > 1:
+            steps = " && ".join(
+                f"molecule {step} --scenario-name {phase.name}" for step in ("converge", "side-effect", "destroy")
+            )
+            phase.kind, phase.outcome, phase.note = "start", "", ""
+            phase.command, phase.mitogen = ["bash", "-c", steps], phase.mitogen and "all"
+
+
+def run_phase(phase, lane, pass_fds=()):
     """Run a phase, its output to reports/logs, and print its line.
 
     Args:
         phase: Phase; its outcome is noted in it.
+        lane: lanes.Lane.
         pass_fds: iterable of int, file descriptors that programs shall hold.
 
     Raises:
@@ -237,23 +267,26 @@ def run_phase(phase, pass_fds=()):
     # Those that somebody has set to run Molecule by hand are about another scenario.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
     environment |= {"NO_COLOR": "1", "COLUMNS": "200"}
-    if phase.kind == "scenario":
+    if phase.has_hosts:
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
         environment["VITRINE_FILES_USED"] = str(used)
         environment |= strategy(phase.mitogen)
+        command, added = placed(phase, lane)
+        environment |= added
     else:
+        command = phase.command
         # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
         environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
-    checkout = dependencies.Checkout() if phase.kind == "scenario" else None
+    checkout = dependencies.Checkout() if phase.has_hosts else None
     before = checkout.state(phase.name) if checkout else ""
     begun = time.monotonic()
     steps: list[tuple[str, float]] = []
     with (
         log.open("w") as file,
-        screen.working(phase.name, alone=not phase.beside) as show,
+        screen.working(phase.name, alone=False) as show,
         processes.started(
-            phase.command,
+            command,
             pass_fds,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -276,10 +309,26 @@ def run_phase(phase, pass_fds=()):
     conclude(phase, code, log.read_text())
     if checkout:
         check_used(phase, checkout, used.read_text().splitlines())
-        keep_record(phase, before, dependencies.Checkout().state(phase.name))
+        if phase.kind == "scenario":
+            keep_record(phase, before, dependencies.Checkout().state(phase.name))
     screen.show_phase(phase.name, phase.outcome, phase.seconds, phase.note)
     if phase.outcome == "failed":
         show_end(log)
+
+
+def placed(phase, lane, command=None):
+    """Return how a scenario is run in a lane.
+
+    Args:
+        phase: Phase.
+        lane: lanes.Lane.
+        command: list of str; None for the phase's own.
+
+    Returns:
+        A tuple of the command (list of str) and what is added to its environment (dict of str).
+    """
+    command = command or phase.command
+    return (lane.command(command), lane.environment) if phase.needs_lane else (command, {})
 
 
 def strategy(mitogen):
@@ -307,7 +356,7 @@ def check_used(phase, checkout, used):
     """
     known = set(checkout.dependencies(phase.name))
     strays = {path for each in used for path in checkout.below(each)} - known
-    if strays and phase.outcome == "passed":
+    if strays and phase.outcome in ("passed", "prepared"):
         phase.outcome, phase.passed, phase.failed = "failed", 0, 1
         phase.note = f"used what it is not known to depend on (molecule/scenarios.yml): {', '.join(sorted(strays))}"
 
@@ -349,7 +398,7 @@ def conclude(phase, code, output):
         code: int, the exit status.
         output: str.
     """
-    phase.outcome = "failed" if code else "passed"
+    phase.outcome = "failed" if code else "prepared" if phase.kind == "start" else "passed"
     if phase.kind == "unit":
         last = output.strip().splitlines()[-1] if output.strip() else ""
         counts = {word: int(number) for number, word in UNIT_SUMMARY.findall(last)}
@@ -360,7 +409,7 @@ def conclude(phase, code, output):
         if code and not phase.failed:
             phase.failed = 1
     else:
-        phase.passed, phase.failed = (0, 1) if code else (1, 0)
+        phase.passed, phase.failed = int(phase.outcome == "passed"), int(bool(code))
 
 
 def show_end(log):
@@ -376,78 +425,84 @@ def before_failure(lines):
     return lines[max(0, end - LINES_SHOWN) : end]
 
 
-def run_all(phases, pass_fds=()):
-    """Run phases one after the other, except those that build on what has failed; beside them those that may.
+def run_all(phases, lane_list, pass_fds=()):
+    """Run phases side by side, each as soon as what it builds on has passed and a lane is free.
 
     Args:
         phases: list of Phase; outcomes are noted in them.
+        lane_list: list of lanes.Lane.
         pass_fds: iterable of int, file descriptors that programs shall hold.
 
     Raises:
-        InterruptedRunError: A signal told us to end.
+        InterruptedRunError: A signal told us to end; what ran has ended, and its hosts are taken down.
     """
-    broken: set[str] = set()
-    beside = [phase for phase in phases if phase.beside]
-
-    def run(phase):
-        if phase.outcome == "left out":
-            screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
-            return
-        missing = [name for name in phase.builds_on if name in broken]
-        if missing:
-            phase.outcome, phase.failed, phase.note = "skipped", 1, f"not run: builds on {missing[0]}, which failed"
+    broken = set()
+    waiting = []
+    for phase in phases:
+        if phase.outcome:
             screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
         else:
-            run_phase(phase, pass_fds)
-        if phase.outcome != "passed":
+            waiting.append(phase)
+    # It makes the image that all hosts start from.
+    first = next((phase for phase in waiting if phase.has_hosts), None)
+    # The scenarios of layers are the longest way to the end, and linters delay no other phase.
+    waiting.sort(key=lambda phase: 0 if phase is first else 2 if phase.has_hosts else 1)
+    free, running = list(lane_list), {}
+
+    def settle(phase):
+        if phase.outcome not in ("passed", "prepared"):
             broken.add(phase.name)
 
-    with lane(run) as put:
-        put(phase for phase in beside if phase.kind != "scenario")
-        for phase in (phase for phase in phases if not phase.beside):
-            ran = not phase.outcome
-            run(phase)
-            # Not earlier: the first scenario makes the image that all hosts start from.
-            if phase.kind == "scenario" and ran:
-                put(beside)
-        put(beside)
+    with concurrent.futures.ThreadPoolExecutor(len(lane_list)) as pool:
+        try:
+            while waiting or running:
+                for phase in list(waiting):
+                    if missing := [name for name in phase.builds_on if name in broken]:
+                        phase.outcome, phase.failed = "skipped", 1
+                        phase.note = f"not run: builds on {missing[0]}, which failed"
+                        screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
+                        waiting.remove(phase)
+                        settle(phase)
+                    elif free and not must_wait(phase, first, waiting, [each for each, _ in running.values()]):
+                        waiting.remove(phase)
+                        lane = free.pop(0)
+                        running[pool.submit(run_phase, phase, lane, pass_fds)] = phase, lane
+                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for job in done:
+                    phase, lane = running.pop(job)
+                    free.insert(0, lane)
+                    job.result()
+                    settle(phase)
+        except BaseException:
+            end_all(running.values())
+            raise
 
 
-@contextlib.contextmanager
-def lane(run):
-    """Run phases beside others, one after the other.
+def must_wait(phase, first, waiting, running):
+    """Tell whether a phase cannot start yet.
 
     Args:
-        run: function that takes a Phase.
+        phase: Phase.
+        first: Phase, the scenario that starts first; None if there is no scenario.
+        waiting, running: list of Phase.
 
-    Yields:
-        A function that takes an iterable of Phase, and puts those of them into the lane that are not in it.
-
-    Raises:
-        InterruptedRunError: A signal told us to end; the one that ran has ended, and what it had is taken down.
+    Returns:
+        A bool.
     """
-    jobs = {}
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    to_come = {each.name for each in [*waiting, *running]}
+    if not phase.has_hosts or phase is first:
+        return False
+    return first.name in to_come or any(name in to_come for name in phase.builds_on)
 
-        def put(phases):
-            for phase in phases:
-                if phase.name not in jobs:
-                    jobs[phase.name] = phase, pool.submit(run, phase)
 
-        try:
-            yield put
-            for _, job in jobs.values():
-                job.result()
-        except BaseException:
-            for _, job in jobs.values():
-                job.cancel()
-            for phase, _ in jobs.values():
-                if phase.child and not phase.outcome:
-                    processes.end(phase.child)
-                    if phase.kind == "scenario":
-                        command = ["molecule", "destroy", "--scenario-name", phase.name]
-                        subprocess.run(command, cwd=PROJECT, check=False)
-            raise
+def end_all(running):
+    """End what runs, and take down its hosts (running: iterable of Phase with its lanes.Lane)."""
+    for phase, lane in running:
+        if phase.child and not phase.outcome:
+            processes.end(phase.child)
+            if phase.has_hosts:
+                command, added = placed(phase, lane, ["molecule", "destroy", "--scenario-name", phase.name])
+                subprocess.run(command, cwd=PROJECT, env=os.environ | added, check=False)
 
 
 def show_recap(phases):
@@ -474,34 +529,52 @@ def show_recap(phases):
 
 
 @contextlib.contextmanager
-def hosts_of_tests(site, options):
-    """Take a test site's hosts down at the end, and its snapshots unless they shall be kept.
+def hosts_of_tests(options):
+    """Lock the test site and create the lanes; at the end take down all hosts, and the snapshots unless they are kept.
 
     Args:
-        site: Site.
         options: argparse.Namespace, as from parse.
 
     Yields:
-        The lock's file descriptor (int).
+        A tuple of a list of lanes.Lane and the lock's file descriptor (int).
     """
+    site = load_site(TEST_INVENTORIES)
     with processes.lock(site, "scripts/test") as descriptor:
-        try:
-            yield descriptor
-        finally:
-            begun = time.monotonic()
-            if local.remains(site):
-                log = PROJECT / "reports" / "logs" / f"clean-up-{site.name}.log"
-                log.parent.mkdir(parents=True, exist_ok=True)
-                command = ["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"]
-                with log.open("w") as file, processes.started(command, stdout=file, stderr=file) as child:
-                    child.wait()
-            local.end_connections(site)
-            if not options.keep_snapshots:
-                local.remove_snapshots(site)
-            local.tidy(site)
-            left = local.remains(site)
-            outcome = "failed" if left else "done"
-            screen.show_phase(f"clean-up {site.name}", outcome, time.monotonic() - begun, ", ".join(left))
+        processes.need(*PACKAGES)
+        with lanes.lanes(options.lanes) as lane_list:
+            try:
+                yield lane_list, descriptor
+            finally:
+                # The first one last: its name is that of the snapshots, from which other lanes' hosts are made.
+                for lane in reversed(lane_list):
+                    with lanes.entered(lane):
+                        clean_up(lane, load_site(TEST_INVENTORIES), options)
+
+
+def clean_up(lane, site, options):
+    """Take down what a lane still has.
+
+    Args:
+        lane: lanes.Lane, which has been entered.
+        site: Site, as it is in that lane.
+        options: argparse.Namespace, as from parse.
+    """
+    begun = time.monotonic()
+    if local.remains(site):
+        log = PROJECT / "reports" / "logs" / f"clean-up-{site.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = lane.command(["ansible-playbook", *site.inventory_arguments, "playbooks/destroy.yml"])
+        with log.open("w") as file, processes.started(command, stdout=file, stderr=file) as child:
+            child.wait()
+    if not lane.number:
+        local.end_connections(site)
+        if not options.keep_snapshots:
+            local.remove_snapshots(site)
+    local.tidy(site)
+    if left := local.remains(site):
+        screen.show_phase(f"clean-up {site.name}", "failed", time.monotonic() - begun, ", ".join(left))
+    elif not lane.number:
+        screen.show_phase(f"clean-up {site.name}", "done", time.monotonic() - begun)
 
 
 def main(arguments):
@@ -527,18 +600,15 @@ def main(arguments):
                     print(phase.name)
             return 0
         screen.show_setup()
-        if any(phase.kind == "scenario" and not phase.outcome for phase in phases):
+        if any(phase.has_hosts and not phase.outcome for phase in phases):
             if os.geteuid() != 0:
                 raise RefusedError(
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
                 )
-            sites = [load_site(sources) for sources in (TEST_INVENTORIES, BESIDE_INVENTORIES)]
-            with contextlib.ExitStack() as stack:
-                descriptors = [stack.enter_context(hosts_of_tests(site, options)) for site in sites]
-                processes.need(*PACKAGES)
-                run_all(phases, descriptors)
+            with hosts_of_tests(options) as (lane_list, descriptor):
+                run_all(phases, lane_list, [descriptor])
         else:
-            run_all(phases)
+            run_all(phases, [lanes.Lane(0)])
     except RefusedError as problem:
         screen.complain(problem)
         return 2

@@ -10,7 +10,7 @@ import sys
 import time
 
 from vitrine_cli import local, processes, screen
-from vitrine_cli.site import BESIDE_INVENTORIES, PROJECT, TEST_INVENTORIES, RefusedError, find_inventory, load_site
+from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, find_inventory, load_site
 
 
 def parse(arguments):
@@ -85,7 +85,7 @@ def remove_secrets(site):
 
 def remove_caches(site):
     """Remove the caches that speed up the next deploy (site: Site)."""
-    for each in (site, load_site(TEST_INVENTORIES), load_site(BESIDE_INVENTORIES)):
+    for each in (site, load_site(TEST_INVENTORIES)):
         local.remove_snapshots(each)
     for name in local.remove_base_images():
         screen.console.print(f"    kept, since containers of another site use it: {name}")

@@ -79,9 +79,10 @@ def remove_snapshots(site):
     if containers(site):
         return
     # The newest first, since it is based on the older ones.
-    for image in dict.fromkeys(podman("images", "--quiet", "--filter", f"label=vitrine-site={site.name}")):
+    images = f"reference=localhost/vitrine-snapshot-{site.snapshots_of}/*"
+    for image in dict.fromkeys(podman("images", "--quiet", "--filter", images)):
         podman("rmi", "--force", image)
-    shutil.rmtree(site.volumes / "snapshots", ignore_errors=True)
+    shutil.rmtree(site.volumes.parent / site.snapshots_of / "snapshots", ignore_errors=True)
 
 
 def remove_base_images():

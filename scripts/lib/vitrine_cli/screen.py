@@ -19,11 +19,18 @@ def show_phase(name, outcome, seconds, note=""):
 
     Args:
         name: str.
-        outcome: str: done, passed, failed, skipped, left out ...
+        outcome: str: done, passed, prepared, failed, skipped, left out ...
         seconds: float.
         note: str, further information.
     """
-    colours = {"done": "green", "passed": "green", "failed": "bold red", "skipped": "yellow", "left out": "yellow"}
+    colours = {
+        "done": "green",
+        "passed": "green",
+        "prepared": "green",
+        "failed": "bold red",
+        "skipped": "yellow",
+        "left out": "yellow",
+    }
     line = Text.assemble(
         f"==> {name:<24}",
         (f"{outcome:<9}", colours.get(outcome, "")),

@@ -8,9 +8,8 @@ import os
 import pathlib
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
-# The site of the scenarios, which is the demo under another name, and the site of scenarios that run beside them.
+# The site of the scenarios, which is the demo under another name.
 TEST_INVENTORIES = ["inventories/demo", "molecule/inventory"]
-BESIDE_INVENTORIES = [*TEST_INVENTORIES, "molecule/beside/inventory"]
 
 
 class RefusedError(Exception):
@@ -22,7 +21,8 @@ class Site:
     """A site.
 
     Attributes:
-        name: str, prefix of everything that it has on this machine.
+        name: str, prefix of the containers and the network that it has on this machine.
+        snapshots_of: str, the name of the site with whose snapshots its hosts start.
         sources: list of str, inventory arguments for Ansible, relative to the checkout if they are in it.
         provisioner: str, how its hosts are created: local, openstack, none ...
         layers: list of str, lowest first.
@@ -32,6 +32,7 @@ class Site:
     """
 
     name: str
+    snapshots_of: str
     sources: list[str]
     provisioner: str
     layers: list[str]
@@ -134,8 +135,10 @@ def load_site(sources):
         def value(name, default=None):
             return templar.template(values[name]) if name in values else default
 
+        name = value("provision_local_name", value("site_name"))
         return Site(
-            name=value("site_name"),
+            name=name,
+            snapshots_of=value("site_name"),
             sources=list(sources),
             provisioner=value("provisioner"),
             layers=list(value("layers")),
@@ -148,7 +151,7 @@ def load_site(sources):
             secrets=pathlib.Path(value("secrets_dir")),
             reports=pathlib.Path(value("reports_dir")),
             cache=pathlib.Path(value("cache_dir")),
-            volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), value("site_name")),
+            volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), name),
         )
     except AnsibleError as problem:
         cloud = " It queries a cloud: see the messages above, and your clouds.yaml (docs/openstack.md)."
