@@ -68,23 +68,27 @@ def variables(host):
 
 
 def names_of(host, role, **values):
-    """Return what a host's distribution calls what a role needs, from the file that the role itself loads.
+    """Return what a host's distribution calls what a role needs, from the files that the role itself loads.
 
     Args:
         host: Testinfra host.
         role: str, such as "omero_web".
-        values: what the file's templates ask for.
+        values: what the files' templates ask for.
 
     Returns:
         dict from a name without the role's, such as "redis_service", to its value.
     """
     name, release = host.system_info.distribution.capitalize(), host.system_info.release
     major = release.split(".")[0]
-    # As role distribution has them; whatever is none of Debian's kin has RHEL's names, or none.
-    stems = [f"{name}-{release}", f"{name}-{major}"] + ([] if name in ("Debian", "Ubuntu") else [f"RedHat-{major}"])
-    path = next(path for stem in stems if (path := ROLES / role / "vars" / f"{stem}.yml").exists())
+    # As role distribution loads them: the family's, then what differs in a version. Whatever is none of Debian's kin
+    # has RHEL's names, or none.
+    family = "Debian" if name in ("Debian", "Ubuntu") else "RedHat"
+    folder = ROLES / role / "vars"
+    raw = yaml.safe_load((folder / f"{family}.yml").read_text())
+    for stem in dict.fromkeys([f"{family}-{major}", f"{name}-{major}", f"{name}-{release}"]):
+        if (path := folder / f"{stem}.yml").exists():
+            raw |= yaml.safe_load(path.read_text())
     fill = Environment(undefined=StrictUndefined, autoescape=False).from_string  # noqa: S701 (names, no pages)
-    raw = yaml.safe_load(path.read_text())
     return {
         key.removeprefix(f"__{role}_"): fill(value).render(values) if isinstance(value, str) else value
         for key, value in raw.items()

@@ -1,5 +1,7 @@
-"""What roles call things on each distribution: the same names for all of them, and a refusal for others."""
+"""What roles call things on each distribution: the same names for all, none said twice, and a refusal for others."""
 
+import functools
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -12,13 +14,6 @@ from vitrine_cli.site import PROJECT, read_inventory
 # Any inventory: Ansible is then ready to fill templates in.
 LOADER = read_inventory(["inventories/demo/hosts.yml"])[2]
 ROLES = PROJECT / "roles"
-# The facts of a host of each distribution that roles describe.
-DISTRIBUTIONS = {
-    "Debian-12": ("Debian", "12.11", "12", "Debian"),
-    "Ubuntu-22.04": ("Ubuntu", "22.04", "22", "Debian"),
-    "Ubuntu-24.04": ("Ubuntu", "24.04", "24", "Debian"),
-    "RedHat-9": ("Rocky", "9.6", "9", "RedHat"),
-}
 # What their templates ask for beside facts.
 VALUES = {
     "omero_server_java": 17,
@@ -28,7 +23,34 @@ VALUES = {
 }
 # Roles that go on some of them only: docs/support.md says why.
 WITHOUT = {"nginx_cache": {"Ubuntu-22.04", "RedHat-9"}}
-DESCRIBING = sorted({path.parents[1].name for path in ROLES.glob("*/vars/*-*.yml")})
+
+
+@functools.cache
+def read(path):
+    """Return what a role's YAML file has, its templates to be trusted."""
+    return LOADER.load_from_file(str(ROLES / path), trusted_as_template=True)
+
+
+KNOWN = read("distribution/vars/main.yml")["__distribution_known"]
+
+
+def examples():
+    """Return the facts of a host of each distribution that roles support (dict from its name to tuple of str)."""
+    found = {}
+    for name in KNOWN:
+        distribution, _, version = name.partition("-")
+        major = version.partition(".")[0]
+        found[name] = {
+            "Debian": ("Debian", f"{version}.1", major, "Debian"),
+            "Ubuntu": ("Ubuntu", version, major, "Debian"),
+            "RedHat": ("Rocky", f"{version}.6", major, "RedHat"),
+        }[distribution]
+    return found
+
+
+DISTRIBUTIONS = examples()
+FAMILIES = {facts[-1] for facts in DISTRIBUTIONS.values()}
+DESCRIBING = sorted({path.parents[1].name for path in ROLES.glob("*/vars/*.yml") if path.stem != "main"})
 DESCRIBED = [(role, name) for role in DESCRIBING for name in DISTRIBUTIONS if name not in WITHOUT.get(role, set())]
 
 
@@ -46,24 +68,48 @@ def facts(distribution, version, major, family):
     }
 
 
-def read(path):
-    """Return what a role's YAML file has, its templates to be trusted."""
-    return LOADER.load_from_file(str(ROLES / path), trusted_as_template=True)
-
-
 def template(value, variables):
-    """Return a value of a variable file with its templates filled in; an undefined variable raises."""
+    """Return a value with its templates filled in; an undefined variable raises."""
+    if isinstance(value, str):
+        value = trust_as_template(value)
     return Templar(loader=LOADER, variables=variables).template(value)
 
 
-def chosen(role, values):
-    """Return the name of the file that role distribution takes for another role (str), empty when there is none."""
-    variables = (
-        read("distribution/vars/main.yml")
-        | values
-        | {"role_path": str(ROLES / "distribution"), "distribution_role": role}
+def asked(role):
+    """Return the variables that a role gives role distribution where it loads its own files (dict)."""
+    return next(
+        task["vars"] for task in read(f"{role}/tasks/main.yml") if task.get("vars", {}).get("distribution_role") == role
     )
-    return template(variables["__distribution_name"], variables)
+
+
+def variables_of(role, values):
+    """Return what role distribution knows when another role asks it on a host with these facts (dict)."""
+    own = read(f"{role}/vars/main.yml") if (ROLES / role / "vars/main.yml").exists() else {}
+    known = read("distribution/defaults/main.yml") | read("distribution/vars/main.yml")
+    return known | own | values | asked(role) | {"role_path": str(ROLES / "distribution")}
+
+
+def chosen(role, values):
+    """Return the distribution that role distribution takes a host for (str), empty when it refuses the host."""
+    return template("{{ __distribution_name }}", variables_of(role, values))
+
+
+def files_of(role):
+    """Return what is in a role's files for families and versions (dict from a name, such as "Debian", to dict)."""
+    paths = sorted((ROLES / role / "vars").glob("*.yml"))
+    return {path.stem: read(f"{role}/vars/{path.name}") for path in paths if path.stem != "main"}
+
+
+@functools.cache
+def loaded(role, name):
+    """Return what role distribution loads for a role on a host of a distribution (dict), as its tasks have it."""
+    variables = variables_of(role, facts(*DISTRIBUTIONS[name]))
+    found = {}
+    for task in read("distribution/tasks/main.yml"):
+        path = task.get("ansible.builtin.include_vars")
+        if path and ("when" not in task or template(f"{{{{ {task['when']} }}}}", variables)):
+            found |= LOADER.load_from_file(template(path, variables), trusted_as_template=True)
+    return found
 
 
 def test_roles_that_need_it_are_described():
@@ -78,30 +124,88 @@ def test_roles_that_need_it_are_described():
 
 
 @pytest.mark.parametrize("role", DESCRIBING)
-def test_files_have_the_same_variables(role):
-    """Each distribution has a file, and each file the same variables, of the role's own."""
-    files = {path.stem: read(path) for path in (ROLES / role / "vars").glob("*-*.yml")}
-    assert files.keys() == DISTRIBUTIONS.keys() - WITHOUT.get(role, set())
-    wanted = files["Debian-12"].keys()
+def test_where_roles_go(role):
+    """A role goes on every distribution, unless it lists those on which it does."""
+    listed = template(asked(role).get("distribution_supported", list(DISTRIBUTIONS)), variables_of(role, {}))
+    assert set(listed) == DISTRIBUTIONS.keys() - WITHOUT.get(role, set())
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+def test_distributions_have_the_same_variables(role):
+    """On each distribution a role has the same variables, of its own."""
+    wanted = loaded(role, "Debian-12").keys()
+    assert wanted
     assert all(name.startswith(f"__{role}_") for name in wanted)
-    for name, values in files.items():
-        assert values.keys() == wanted, name
+    for name in [name for each, name in DESCRIBED if each == role]:
+        assert loaded(role, name).keys() == wanted, name
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+def test_files_are_of_distributions(role):
+    """A file is a family's with a distribution on which the role goes, or such a distribution's."""
+    names = {name for each, name in DESCRIBED if each == role}
+    families = {DISTRIBUTIONS[name][-1] for name in names}
+    assert families <= files_of(role).keys() <= families | names
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+def test_nothing_is_said_twice(role):
+    """A version's file has what differs from its family's, no file is empty, and no two have the same."""
+    files = files_of(role)
+    assert all(files.values())
+    for name in files.keys() - FAMILIES:
+        of_family = files[DISTRIBUTIONS[name][-1]]
+        assert [key for key, value in files[name].items() if of_family.get(key) == value] == [], name
+    for one, other in itertools.combinations(files, 2):
+        assert files[one] != files[other], (one, other)
+
+
+@pytest.mark.parametrize("role", DESCRIBING)
+def test_a_family_has_what_its_versions_share(role):
+    """What all versions of a family would say alike is in the family's file."""
+    for family in FAMILIES & files_of(role).keys():
+        names = [name for each, name in DESCRIBED if each == role and DISTRIBUTIONS[name][-1] == family]
+        own = [files_of(role).get(name, {}) for name in names]
+        for key in set.intersection(*map(set, own)):
+            assert any(each[key] != own[0][key] for each in own), (family, key)
 
 
 @pytest.mark.parametrize(("role", "name"), DESCRIBED)
-def test_a_host_gets_its_own_file(role, name):
-    """A host gets its distribution's file, whose values are of the same kind as Debian's, and whole."""
+def test_a_host_gets_its_own_names(role, name):
+    """A host gets its distribution's names, which are of the same kind as Debian's, and whole."""
     values = facts(*DISTRIBUTIONS[name])
     assert chosen(role, values) == name
-    variables = values | VALUES
-    of_debian = read(f"{role}/vars/Debian-12.yml")
-    for key, value in read(f"{role}/vars/{name}.yml").items():
-        filled = template(value, variables)
+    own = loaded(role, name)
+    of_debian = loaded(role, "Debian-12")
+    for key, value in own.items():
+        filled = template(value, values | VALUES | own)
         assert isinstance(filled, type(of_debian[key])), key
         for each in filled if isinstance(filled, list) else [filled]:
             assert isinstance(each, str), key
             assert each, key
             assert "{" not in each, key
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "key", "value"),
+    [
+        ("postgresql", "Debian-12", "own_versions", ["15"]),
+        ("postgresql", "Ubuntu-22.04", "own_versions", ["14"]),
+        ("omero_python", "Ubuntu-22.04", "interpreter", "/usr/bin/python3.11"),
+        ("omero_python", "Ubuntu-24.04", "interpreter", "/usr/bin/python3"),
+        (
+            "jupyterhub",
+            "Ubuntu-24.04",
+            "packages",
+            ["python3.12-venv", "libpam-modules-bin", "openssl", "python3-packaging"],
+        ),
+        ("time_sync", "RedHat-9", "service", "chronyd"),
+    ],
+)
+def test_a_version_comes_after_its_family(role, name, key, value):
+    """What a version's file says is stronger than what its family's says."""
+    own = loaded(role, name)
+    assert template(own[f"__{role}_{key}"], own) == value
 
 
 @pytest.mark.parametrize("role", DESCRIBING)
@@ -115,17 +219,17 @@ def test_a_host_gets_its_own_file(role, name):
     ],
 )
 def test_others_get_none(role, values):
-    """A host of another distribution, or of another version of one of these, gets no file."""
+    """A host of another distribution, or of another version of one of these, is refused, whatever its family."""
     assert chosen(role, facts(*values)) == ""
 
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in WITHOUT.items() for name in names])
 def test_where_a_role_does_not_go(role, name):
-    """A host of a distribution on which a role does not go gets no file, with which the role refuses it."""
+    """A host of a distribution on which a role does not go is refused."""
     assert chosen(role, facts(*DISTRIBUTIONS[name])) == ""
 
 
-def test_each_role_asks_for_its_own_file():
+def test_each_role_asks_for_its_own_files():
     """A role that has such files loads them, under its own name."""
     for role in DESCRIBING:
         tasks = read(f"{role}/tasks/main.yml")
@@ -143,11 +247,11 @@ def test_gates_have_the_same_names(role, name):
     values = facts(*DISTRIBUTIONS[name])
     distribution, version = DISTRIBUTIONS[name][:2]
     # Debian's os-release has no minor version.
-    release = "12" if distribution == "Debian" else version
+    release = version.partition(".")[0] if distribution == "Debian" else version
     host = SimpleNamespace(system_info=SimpleNamespace(distribution=distribution.lower(), release=release))
     of_role = {
         key.removeprefix(f"__{role}_"): template(value, values | VALUES)
-        for key, value in read(f"{role}/vars/{name}.yml").items()
+        for key, value in loaded(role, name).items()
         if isinstance(value, str)
     }
     seen = names_of(host, role, **(values | VALUES))
@@ -157,7 +261,7 @@ def test_gates_have_the_same_names(role, name):
 def test_pythons_are_those_of_the_locks():
     """The Python of each distribution is one that the pinned packages are for."""
     for name in DISTRIBUTIONS:
-        version = read(f"omero_python/vars/{name}.yml")["__omero_python_version"]
+        version = loaded("omero_python", name)["__omero_python_version"]
         assert tuple(map(int, version.split("."))) >= (3, 11), name
 
 
@@ -167,17 +271,41 @@ def test_no_name_is_missing(role, name):
     texts = [
         path.read_text() for part in ("tasks", "handlers", "templates") for path in (ROLES / role / part).rglob("*.*")
     ]
-    texts += [
-        (ROLES / role / path).read_text()
-        for path in ("defaults/main.yml", "vars/main.yml", f"vars/{name}.yml")
-        if (ROLES / role / path).exists()
-    ]
+    paths = ["defaults/main.yml", "vars/main.yml", f"vars/{DISTRIBUTIONS[name][-1]}.yml", f"vars/{name}.yml"]
+    texts += [(ROLES / role / path).read_text() for path in paths if (ROLES / role / path).exists()]
     text = "\n".join(texts)
     used = set(re.findall(rf"\b__{role}_\w+", text))
     # Set by a file, by a task, or for one.
     known = set(re.findall(rf"^ *(__{role}_\w+):", text, re.MULTILINE))
     known |= set(re.findall(rf"(?:register|loop_var|index_var): (__{role}_\w+)", text))
     assert used <= known, used - known
+
+
+def test_what_was_never_run_says_so():
+    """The page of supported distributions has each, and says whether it was ever run, as role distribution does."""
+    page = (PROJECT / "docs/support.md").read_text()
+    rows = page.partition("\n\n## ")[0].partition("|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    assert rows.pop().startswith("| others")
+    assert len(rows) == len(KNOWN)
+    for name, state in KNOWN.items():
+        assert state in ("run", "never run"), name
+        words = name.replace("RedHat", "RHEL").replace("-", " ")
+        row = next(row for row in rows if words in row)
+        assert ("never run" in row) == (state == "never run"), row
+
+
+@pytest.mark.parametrize("name", [*DISTRIBUTIONS, "unknown"])
+def test_what_was_never_run_is_warned_of(name):
+    """The first layer warns about a host whose distribution the roles were never run on, and about no other host."""
+    first = read(PROJECT / "playbooks/hosts.yml")[0]
+    assert {"name": "distribution", "tasks_from": "untried"} in [
+        task["ansible.builtin.import_role"] for task in first["pre_tasks"]
+    ]
+    [warning] = read("distribution/tasks/untried.yml")
+    values = facts(*DISTRIBUTIONS.get(name, ("Fedora", "41", "41", "RedHat")))
+    known = read("distribution/defaults/main.yml") | read("distribution/vars/main.yml")
+    assert template(f"{{{{ {warning['when']} }}}}", known | values) == (KNOWN.get(name) == "never run")
+    assert values["ansible_facts"]["distribution"] in template(warning["ansible.builtin.debug"]["msg"], values)
 
 
 def test_base_images():

@@ -58,7 +58,7 @@ def start():
 def settings_of(**given):
     """Return the settings of a host (dict) for which an inventory gives these values."""
     variables = {}
-    for name in ("defaults/main.yml", "vars/main.yml", "vars/Debian-12.yml"):
+    for name in ("defaults/main.yml", "vars/main.yml", "vars/Debian.yml"):
         variables |= LOADER.load_from_file(str(ROLE / name), trusted_as_template=True)
     variables |= {
         "ansible_facts": {"architecture": "x86_64"},
