@@ -10,7 +10,7 @@ import sys
 from rich.table import Table
 
 from vitrine_cli import processes, screen
-from vitrine_cli.site import PROJECT, RefusedError, find_inventory, load_site
+from vitrine_cli.site import PROJECT, find_inventory, load_site
 
 
 def parse(arguments):
@@ -30,33 +30,28 @@ def parse(arguments):
     return options
 
 
-def main(arguments):
-    """Carry out a request.
+def request(arguments):
+    """Measure what is asked for.
 
     Args:
         arguments: list of str, the command line.
 
     Returns:
         The exit code (int).
+
+    Raises:
+        RefusedError: It cannot be measured.
     """
-    processes.catch_signals()
     options = parse(arguments)
     screen.show_setup()
     report = PROJECT / "reports" / "bench" / f"{options.what}.json"
     report.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        site = load_site([find_inventory(each) for each in options.inventories])
-        with processes.lock(site, f"scripts/bench {options.what}") as descriptor:
-            more = ["-e", f"bench_keys={options.keys}", "-e", f"bench_report={report}"]
-            playbook = f"scripts/lib/bench/{options.what}.yml"
-            processes.need("browser")
-            code = processes.run(["ansible-playbook", *site.inventory_arguments, *more, playbook], [descriptor])
-    except RefusedError as error:
-        screen.complain(error)
-        return 2
-    except processes.InterruptedRunError as interruption:
-        screen.complain(f"Interrupted by {interruption}.")
-        return 128 + interruption.number
+    site = load_site([find_inventory(each) for each in options.inventories])
+    with processes.lock(site, f"scripts/bench {options.what}") as descriptor:
+        more = ["-e", f"bench_keys={options.keys}", "-e", f"bench_report={report}"]
+        playbook = f"scripts/lib/bench/{options.what}.yml"
+        processes.need("browser")
+        code = processes.run(["ansible-playbook", *site.inventory_arguments, *more, playbook], [descriptor])
     if code == 0:
         show(json.loads(report.read_text()))
         screen.console.print(f"    {report.relative_to(PROJECT)}")
@@ -98,6 +93,11 @@ def show(report):
     ):
         table.add_row(*map(str, row))
     screen.console.print(table)
+
+
+def main(arguments):
+    """Run scripts/bench (arguments: list of str; returns the exit code)."""
+    return processes.carry_out(request, arguments)
 
 
 if __name__ == "__main__":

@@ -577,29 +577,30 @@ def clean_up(lane, site, options):
         screen.show_phase(f"clean-up {site.name}", "done", time.monotonic() - begun)
 
 
-def main(arguments):
-    """Carry out a request.
+def request(arguments):
+    """Run what is asked for.
 
     Args:
         arguments: list of str, the command line.
 
     Returns:
         The exit code (int).
+
+    Raises:
+        RefusedError: It cannot be run.
     """
-    processes.catch_signals()
     options = parse(arguments)
-    phases: list[Phase] = []
+    known = scenarios()
+    processor = pathlib.Path("/proc/cpuinfo").read_text()
+    impossible = left_out(known, os.environ.get("OMERO_SERVER_ZIP", ""), processor)
+    phases = plan(options, known, impossible, unchanged(known) if options.changed else {})
+    if options.list:
+        for phase in phases:
+            if phase.note != UNCHANGED:
+                print(phase.name)
+        return 0
+    screen.show_setup()
     try:
-        known = scenarios()
-        processor = pathlib.Path("/proc/cpuinfo").read_text()
-        impossible = left_out(known, os.environ.get("OMERO_SERVER_ZIP", ""), processor)
-        phases = plan(options, known, impossible, unchanged(known) if options.changed else {})
-        if options.list:
-            for phase in phases:
-                if phase.note != UNCHANGED:
-                    print(phase.name)
-            return 0
-        screen.show_setup()
         if any(phase.has_hosts and not phase.outcome for phase in phases):
             if os.geteuid() != 0:
                 raise RefusedError(
@@ -609,14 +610,15 @@ def main(arguments):
                 run_all(phases, lane_list, [descriptor])
         else:
             run_all(phases, [lanes.Lane(0)])
-    except RefusedError as problem:
-        screen.complain(problem)
-        return 2
-    except processes.InterruptedRunError as interruption:
-        screen.complain(f"Ended by {interruption}.")
+    except processes.InterruptedRunError:
         show_recap(phases)
-        return 128 + interruption.number
+        raise
     return show_recap(phases)
+
+
+def main(arguments):
+    """Run scripts/test (arguments: list of str; returns the exit code)."""
+    return processes.carry_out(request, arguments)
 
 
 if __name__ == "__main__":

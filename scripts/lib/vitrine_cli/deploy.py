@@ -114,48 +114,46 @@ def show_addresses(site, started):
     screen.console.print(f"    {'report:':<12}{path}")
 
 
-def main(arguments):
-    """Carry out a request.
+def request(arguments):
+    """Deploy what is asked for.
 
     Args:
         arguments: list of str, the command line.
 
     Returns:
         The exit code (int).
+
+    Raises:
+        RefusedError: It cannot be deployed.
     """
-    processes.catch_signals()
     options = parse(arguments)
     screen.show_setup()
     begun = time.time()
-    try:
-        with screen.phase("check of the request"):
-            site = load_site([find_inventory(options.inventory)])
-            command = ansible_command(site, options)
-            if not site.addresses:
-                raise RefusedError(
-                    f"The inventory {site.sources[0]} has no host with an internal_address. Put its servers into the "
-                    "groups of groups.yml."
-                )
-            check_machine(site)
-        with processes.lock(site, f"scripts/deploy {options.inventory}") as descriptor:
-            if site.provisioner == "local":
-                with screen.phase("packages"):
-                    processes.need("containers")
-            clock = time.monotonic()
-            code = processes.run(command, [descriptor])
-        screen.show_phase(f"deploy {site.name}", "failed" if code else "done", time.monotonic() - clock)
-    except RefusedError as problem:
-        screen.complain(problem)
-        return 2
-    except processes.InterruptedRunError as interruption:
-        screen.complain(
-            f"Interrupted by {interruption}. Nothing is lost: scripts/deploy {' '.join(arguments)} continues."
-        )
-        return 128 + interruption.number
+    with screen.phase("check of the request"):
+        site = load_site([find_inventory(options.inventory)])
+        command = ansible_command(site, options)
+        if not site.addresses:
+            raise RefusedError(
+                f"The inventory {site.sources[0]} has no host with an internal_address. Put its servers into the "
+                "groups of groups.yml."
+            )
+        check_machine(site)
+    with processes.lock(site, f"scripts/deploy {options.inventory}") as descriptor:
+        if site.provisioner == "local":
+            with screen.phase("packages"):
+                processes.need("containers")
+        clock = time.monotonic()
+        code = processes.run(command, [descriptor])
+    screen.show_phase(f"deploy {site.name}", "failed" if code else "done", time.monotonic() - clock)
     if code == 0:
         show_addresses(site, begun)
     screen.show_phase("all", "failed" if code else "done", time.monotonic() - screen.STARTED)
     return code
+
+
+def main(arguments):
+    """Run scripts/deploy (arguments: list of str; returns the exit code)."""
+    return processes.carry_out(request, arguments, f"Nothing is lost: scripts/deploy {' '.join(arguments)} continues.")
 
 
 if __name__ == "__main__":

@@ -92,32 +92,27 @@ def remove_caches(site):
     shutil.rmtree(site.cache, ignore_errors=True)
 
 
-def main(arguments):
-    """Carry out a request.
+def request(arguments):
+    """Destroy what is asked for.
 
     Args:
         arguments: list of str, the command line.
 
     Returns:
         The exit code (int).
+
+    Raises:
+        RefusedError: It cannot be destroyed.
     """
-    processes.catch_signals()
     options = parse(arguments)
     screen.show_setup()
-    try:
-        with screen.phase("check of the request"):
-            site = load_site([find_inventory(options.inventory)])
-            if site.provisioner == "local" and os.geteuid() != 0:
-                raise RefusedError(f"The hosts of {site.name} are containers of root. Run this as root, or with sudo.")
-        check_volumes(site, options, screen.console.input if sys.stdin.isatty() else None)
-        with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
-            return destroy(site, options, descriptor)
-    except RefusedError as problem:
-        screen.complain(problem)
-        return 2
-    except processes.InterruptedRunError as interruption:
-        screen.complain(f"Interrupted by {interruption}. Run scripts/destroy {' '.join(arguments)} again to continue.")
-        return 128 + interruption.number
+    with screen.phase("check of the request"):
+        site = load_site([find_inventory(options.inventory)])
+        if site.provisioner == "local" and os.geteuid() != 0:
+            raise RefusedError(f"The hosts of {site.name} are containers of root. Run this as root, or with sudo.")
+    check_volumes(site, options, screen.console.input if sys.stdin.isatty() else None)
+    with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
+        return destroy(site, options, descriptor)
 
 
 def destroy(site, options, descriptor):
@@ -151,6 +146,11 @@ def destroy(site, options, descriptor):
         local.tidy(site)
     screen.show_phase("all", "done", time.monotonic() - screen.STARTED)
     return 0
+
+
+def main(arguments):
+    """Run scripts/destroy (arguments: list of str; returns the exit code)."""
+    return processes.carry_out(request, arguments, f"Run scripts/destroy {' '.join(arguments)} again to continue.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+from vitrine_cli import screen
 from vitrine_cli.site import PROJECT, RefusedError
 
 # Seconds that a program has to end by itself after Ctrl-C, which a terminal sends to it as well as to this program.
@@ -77,6 +78,28 @@ def catch_signals():
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+
+
+def carry_out(request, arguments, continuation=""):
+    """Carry out what a script is for, and say why that was refused or ended early.
+
+    Args:
+        request: function that takes the arguments and returns an exit code.
+        arguments: list of str, the command line.
+        continuation: str, what to do after an interruption.
+
+    Returns:
+        The exit code (int): the request's own, 2 if refused, 128 and the signal's number if interrupted.
+    """
+    catch_signals()
+    try:
+        return request(arguments)
+    except RefusedError as problem:
+        screen.complain(problem)
+        return 2
+    except InterruptedRunError as interruption:
+        screen.complain(f"Interrupted by {interruption}. {continuation}".strip())
+        return 128 + interruption.number
 
 
 @contextlib.contextmanager
