@@ -8,7 +8,7 @@ description:
   - Makes what is missing and corrects what differs - descriptions, and the pairs of an annotation. A project or screen
     is known by its name, a dataset by its name in the project, a plate by its name in the screen, a well by its place,
     an annotation by its namespace on any of them.
-  - Images and plates are imported by role C(study_images). Those that are there get their pairs here.
+  - Images and plates are imported by role C(study). Those that are there get their pairs here.
   - Takes nothing away. What an interrupted run left unfinished is completed by the next.
   - Needs omero-py in the interpreter that it runs with.
   - I(login_user) owns what is made.

@@ -106,6 +106,11 @@ CASES = {
         *("omero_server", "check_host", ICE | {"omero_server_ice": "/nowhere"}, DEBIAN | {"memtotal_mb": 7800}),
         ["omero_server_ice is /nowhere, and web01 has no glacier2router, icebox, icegridadmin, icegridnode there"],
     ),
+    "study": ("study", "validate", {"study": "demo/study"}, {}, []),
+    "no study": (
+        *("study", "validate", {}, {}),
+        ["study is not set; expected its folder", "Say -e study=demo/study, or set study in the inventory"],
+    ),
     "distribution without Ice": (
         *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
         ["omero_server_ice is debian, and Fedora has no IceGrid", "Set omero_server_ice in the inventory"],
