@@ -27,6 +27,7 @@ LINTERS = {
     "yamllint": ["yamllint", "--strict", "."],
     "ruff-check": ["ruff", "check", "--no-cache"],
     "ruff-format": ["ruff", "format", "--no-cache", "--check"],
+    "docs": ["mkdocs", "build", "--strict", "--site-dir", ".vitrine/site"],
 }
 # What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
 PACKAGES = ("containers", "cloud", "browser")
