@@ -336,7 +336,10 @@ FETCH = """
 import http.client, json, socket, ssl, sys
 ask = json.load(sys.stdin)
 if ask["tls"]:
-    context = ssl.create_default_context(cadata=ask["trust"] or None)
+    # With cadata= it would not load the authorities of the system.
+    context = ssl.create_default_context()
+    if ask["trust"]:
+        context.load_verify_locations(cadata=ask["trust"])
     connection = http.client.HTTPSConnection(ask["address"], ask["port"], timeout=60, context=context)
 else:
     connection = http.client.HTTPConnection(ask["address"], ask["port"], timeout=60)
