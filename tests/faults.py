@@ -14,7 +14,7 @@ SECONDS = 60
 @pytest.fixture
 def container(host, variables):
     """Return the name of the container that the host under test is."""
-    return f"{variables['provision_local_name']}-{host.backend.hostname}"
+    return f"{variables['scenario_containers']}-{host.backend.hostname}"
 
 
 @pytest.fixture
