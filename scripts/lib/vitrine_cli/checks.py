@@ -293,6 +293,7 @@ def run_phase(phase, lane, pass_fds=()):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            process_group=0,
             text=True,
             errors="replace",
         ) as child,

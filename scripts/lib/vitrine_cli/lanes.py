@@ -12,6 +12,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 from vitrine_cli.site import RefusedError
@@ -72,6 +73,9 @@ def ip(*arguments, check=True):
         arguments: str.
         check: bool, whether to raise when it fails.
 
+    Returns:
+        Its output (str).
+
     Raises:
         RefusedError: It failed.
     """
@@ -81,6 +85,7 @@ def ip(*arguments, check=True):
             f"Scenarios cannot be run side by side here: ip {' '.join(arguments)}: {run.stderr.strip()}. "
             "Run them one after the other (--lanes 1)."
         )
+    return run.stdout
 
 
 def translate(lane, action):
@@ -101,8 +106,13 @@ def translate(lane, action):
 
 def remove(lane):
     """Remove a lane's network, if there is any (lane: Lane)."""
-    # The link goes with the namespace.
+    # Connections that ssh keeps for a while; their hosts are gone.
+    for process in ip("netns", "pids", lane.namespace, check=False).split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process), signal.SIGTERM)
     ip("netns", "delete", lane.namespace, check=False)
+    # Else as soon as the last process there has ended, which may be when the next run has one of this name.
+    ip("link", "delete", lane.namespace, check=False)
     translate(lane, "--delete")
     shutil.rmtree(lane.folder, ignore_errors=True)
 

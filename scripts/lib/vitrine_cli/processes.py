@@ -126,12 +126,23 @@ def started(command, pass_fds=(), **options):
 
 
 def end(child):
-    """End a program: wait for a moment, then terminate it, and after a while kill it."""
-    for patience, action in ((PATIENCE_SECONDS, child.terminate), (20, child.kill)):
+    """End a program: wait for a moment, then terminate it, and after a while kill it.
+
+    What it has started itself is ended too if it was started as the leader of a process group (process_group=0).
+    """
+
+    def send(number):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(child.pid) == child.pid:
+                os.killpg(child.pid, number)
+            else:
+                child.send_signal(number)
+
+    for patience, number in ((PATIENCE_SECONDS, signal.SIGTERM), (20, signal.SIGKILL)):
         try:
             child.wait(patience)
         except subprocess.TimeoutExpired:
-            action()
+            send(number)
     child.wait()
 
 
