@@ -96,8 +96,8 @@ class CallbackModule(CallbackBase):
         failed = bool(stats.failures or stats.dark)
         if not failed and site.get("url"):
             self._display.display(f"\nThe site:   {site['url']}\nJupyterHub: {site['jupyterhub_url'] or 'none'}")
-            if site["stand_in"] == "True":
-                self._display.display("OMERO.server is the stand-in of demo/omero_server.", color="bright yellow")
+            if site["notice"]:
+                self._display.display(site["notice"], color="bright yellow")
         if site.get("reports_dir"):
             write_report(pathlib.Path(site.pop("reports_dir")), site, list(self._layers.values()), total)
 
@@ -137,7 +137,7 @@ class CallbackModule(CallbackBase):
         site = {"inventory": [str(source) for source in values.get("ansible_inventory_sources") or []]}
         for key, name in (
             ("url", "site_url"),
-            ("stand_in", "demo_omero_server"),
+            ("notice", "site_notice"),
             ("jupyterhub_url", "site_jupyterhub_url"),
             ("reports_dir", "reports_dir"),
         ):

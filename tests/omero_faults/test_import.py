@@ -88,7 +88,7 @@ def test_another_ones_dataset(put, omero_import, script, rows, variables):
 @pytest.mark.usefixtures("ready")
 def test_unknown_format(put, omero_import, variables):
     """Of a file that the stand-in has no reader for it says so, and does not guess what the real server would do."""
-    if not variables["demo_omero_server"]:
+    if not variables["stand_in_omero_server"]:
         pytest.skip("these are the stand-in's words")
     seen = omero_import("Dataset:name:Refused", put("picture.jpg", b"no picture"))
     assert seen.returncode == 2, seen.stderr

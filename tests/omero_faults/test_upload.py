@@ -172,7 +172,7 @@ def rows(host):
 @pytest.fixture
 def sent(host, script, rows, variables):
     """Return a dataset's and a screen's id; at the end nothing is left of what was imported into them."""
-    if not variables["demo_omero_server"]:
+    if not variables["stand_in_omero_server"]:
         pytest.skip("the host of clients has the stand-in's importer")
     before = rows()
     repository = f"{variables.get('omero_server_data_dir', '/srv/omero')}/ManagedRepository"

@@ -310,12 +310,13 @@ def test_what_was_never_run_is_warned_of(name):
 
 def test_base_images():
     """A base image comes from an archive, or from a container image that is pinned by its digest."""
-    variables = read("provision_local/defaults/main.yml") | read("provision_local/vars/main.yml")
+    role = PROJECT / "testbed/roles/provision_local"
+    variables = read(role / "defaults/main.yml") | read(role / "vars/main.yml")
     for suite in ("bookworm", "jammy", "noble"):
         assert template(variables["provision_local_from"], variables | {"provision_local_suite": suite}) == ""
     variables |= {"provision_local_suite": "rocky9"}
     image = template(variables["provision_local_from"], variables)
     assert re.fullmatch(r"[a-z.]+/[a-z/]+:9@sha256:[0-9a-f]{64}", image)
-    recipe = template(trust_as_template((ROLES / "provision_local/templates/Containerfile.j2").read_text()), variables)
+    recipe = template(trust_as_template((role / "templates/Containerfile.j2").read_text()), variables)
     assert recipe.startswith(f"FROM {image}\n")
     assert {"openssh-server", "python3", "sudo", "systemd"} <= set(recipe.split())

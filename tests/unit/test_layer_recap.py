@@ -105,6 +105,19 @@ def test_plays_of_no_layer_are_left_out(recap):
     assert recap._layers == {}
 
 
+@pytest.mark.parametrize("notice", ["", "This is a demonstration."])
+def test_the_notice_of_a_site_is_shown(recap, monkeypatch, notice):
+    """Last, below the addresses; a site without one has no empty line."""
+    shown = []
+    monkeypatch.setattr(
+        recap, "_display", SimpleNamespace(banner=shown.append, display=lambda text, **_: shown.append(text))
+    )
+    monkeypatch.setattr(recap, "_site", lambda: {"url": "https://192.0.2.1/", "jupyterhub_url": None, "notice": notice})
+    recap.v2_playbook_on_play_start(play("database", "apply"))
+    recap.v2_playbook_on_stats(SimpleNamespace(failures={}, dark={}))
+    assert shown[-1] == (notice or "\nThe site:   https://192.0.2.1/\nJupyterHub: none")
+
+
 def test_the_report_file(tmp_path):
     """site.json has the addresses and every layer."""
     site = {"url": "https://192.0.2.1/", "jupyterhub_url": None, "inventory": ["inventories/demo"]}

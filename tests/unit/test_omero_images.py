@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo/omero_server/blitz"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed/omero_server/blitz"))
 from omero_standin import ome_xml, pixels, rendering
 from omero_standin.errors import Unsupported
 

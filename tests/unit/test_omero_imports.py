@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo/omero_server/blitz"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed/omero_server/blitz"))
 from omero_standin import file_paths, ome_xml, permissions, pyramids
 from omero_standin.compiler import compile_query
 from omero_standin.errors import MissingPyramid, Unsupported

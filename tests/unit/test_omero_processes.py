@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
+ROOT = Path(__file__).resolve().parents[2] / "testbed" / "omero_server"
 GRID = ROOT / "release" / "etc" / "templates" / "grid"
 sys.path.insert(0, str(ROOT / "blitz"))
 

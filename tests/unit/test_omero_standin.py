@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2] / "demo" / "omero_server"
+ROOT = Path(__file__).resolve().parents[2] / "testbed" / "omero_server"
 sys.path.insert(0, str(ROOT / "blitz"))
 
 from omero_standin import checksums, hql, passwords, permissions, read_only, schema, settings  # noqa: E402

@@ -7,7 +7,7 @@ import yaml
 
 from vitrine_cli.site import PROJECT
 
-FILES = sorted((PROJECT / "roles").glob("*/tasks/**/*.yml"))
+FILES = sorted(path for folder in ("roles", "testbed/roles") for path in (PROJECT / folder).glob("*/tasks/**/*.yml"))
 # As a variable's name ends that holds one, and not in what is said of it, such as its length.
 SECRET = re.compile(r"(password|secret|token)\s*\}\}")
 BLOCK = re.compile(r"\{%-?\s*(for|if)\b(?:(?!\{%-?\s*(?:for|if)\b).)*?\{%-?\s*end\1\s*-?%\}", re.DOTALL)

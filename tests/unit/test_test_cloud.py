@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / "roles/test_cloud/files"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "testbed/roles/test_cloud/files"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TASK_FILES = (
     "roles/*/tasks/**/*.yml",
     "roles/*/handlers/*.yml",
+    "testbed/**/tasks/**/*.yml",
     "playbooks/*.yml",
     "molecule/**/*.yml",
     "scripts/**/*.yml",

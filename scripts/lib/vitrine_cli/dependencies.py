@@ -12,6 +12,7 @@ molecule/scenarios.yml takes a few paths out, each with its reason.
 from __future__ import annotations
 
 import ast
+import configparser
 import functools
 import hashlib
 import json
@@ -33,11 +34,12 @@ RECORDS_HEAD = """\
 """
 # Below these a file affects only the scenarios that lead to it.
 AREAS = re.compile(
-    r"(roles/[^/]+/|playbooks/[^/]+\.yml$|tests/|molecule/|inventories/[^/]+/|demo/|plugins/(modules|module_utils)/)"
+    r"(roles/[^/]+/|playbooks/[^/]+\.yml$|tests/|molecule/|inventories/[^/]+/|demo/|testbed/"
+    r"|plugins/(modules|module_utils)/)"
 )
 # As a file of the checkout is named in a text: by its path, alone or behind a variable that has the checkout's.
 PATH = re.compile(
-    r"(?<![\w.-])(?:roles|playbooks|tests|molecule|inventories|demo|plugins|scripts)/[\w./-]*\w", re.ASCII
+    r"(?<![\w.-])(?:roles|playbooks|tests|molecule|inventories|demo|testbed|plugins|scripts)/[\w./-]*\w", re.ASCII
 )
 # Words for people, which name files without reading them.
 PROSE = {"name", "fail_msg", "msg", "otherwise"}
@@ -170,6 +172,18 @@ class Checkout:
     def read(self, path):
         """Read a YAML file (path: str, relative to the checkout)."""
         return parse((self.project / path).read_text())
+
+    @functools.cached_property
+    def roles(self):
+        """Return the folders of all roles, where ansible.cfg has Ansible look for them (a dict of str by name)."""
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(self.project / "ansible.cfg")
+        # The first folder wins, as with Ansible.
+        return {
+            name: f"{folder}/{name}"
+            for folder in reversed(settings["defaults"]["roles_path"].split(":"))
+            for name in {path.removeprefix(f"{folder}/").split("/")[0] for path in self.below(folder)}
+        }
 
     @functools.cached_property
     def folders(self):
@@ -364,9 +378,9 @@ class Closure:
         names = loop if TEMPLATE.fullmatch(name) and isinstance(loop, list) else [name]
         for each in names:
             pattern = ".*".join(re.escape(part) for part in TEMPLATE.split(each))
-            for role in {path.split("/")[1] for path in self.checkout.below("roles")}:
+            for role, folder in self.checkout.roles.items():
                 if re.fullmatch(pattern, role):
-                    self.add(f"roles/{role}")
+                    self.add(folder)
 
     def _follow_text(self, text):
         """Add the files that a text (str) names by their paths."""

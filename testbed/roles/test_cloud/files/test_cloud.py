@@ -28,7 +28,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-PODMAN = HERE.parents[2] / "scripts/podman"
+PODMAN = HERE.parents[3] / "scripts/podman"
 # Name of a server's container.
 CONTAINER = "{cloud}-{server}"
 # In seconds.
