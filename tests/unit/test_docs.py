@@ -17,7 +17,7 @@ import yaml
 from vitrine_cli import bench, checks, deploy, destroy, prose
 from vitrine_cli.site import PROJECT, known_inventories, prepare_ansible
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "testbed/README.md", "testbed/omero_server/README.md"]
 PAGES += sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md"))
 PARSERS = {"scripts/deploy": deploy.parse, "scripts/destroy": destroy.parse}
 PARSERS |= {"scripts/test": checks.parse, "scripts/bench": bench.parse}
@@ -70,7 +70,10 @@ def help_of(script):
 def variables():
     """Return the names of all variables that an inventory can set: a set of str."""
     found = set()
-    for path in PROJECT.glob("roles/*/meta/argument_specs.yml"):
+    for path in [
+        *PROJECT.glob("roles/*/meta/argument_specs.yml"),
+        *PROJECT.glob("testbed/roles/*/meta/argument_specs.yml"),
+    ]:
         for spec in yaml.safe_load(path.read_text())["argument_specs"].values():
             found |= (spec.get("options") or {}).keys()
     for pattern in (
