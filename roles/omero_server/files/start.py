@@ -108,7 +108,7 @@ class Grid:
     def ended(self):
         """Tell whether Blitz' processes have ended since the start, and another will end, too (bool).
 
-        IceGrid disables a server for good whose process ended before the server was active (DisableOnFailure of IceGrid.Node is 0).
+        IceGrid disables a server for good whose process ended before the server was active (its DisableOnFailure is 0).
         """
         import Ice
         import IceGrid
