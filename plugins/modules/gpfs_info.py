@@ -47,7 +47,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 try:
     from ansible.module_utils.gpfs import GpfsError, Node
-except ImportError:  # in the collection (docs/adr/0024)
+except ImportError:  # in the collection (docs/adr/0028)
     from ..module_utils.gpfs import GpfsError, Node
 
 MOUNT = {

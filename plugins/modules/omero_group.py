@@ -24,7 +24,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 try:
     from ansible.module_utils.omero_session import ARGUMENTS, session
-except ImportError:  # in the collection (docs/adr/0024)
+except ImportError:  # in the collection (docs/adr/0028)
     from ..module_utils.omero_session import ARGUMENTS, session
 
 

@@ -29,7 +29,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 try:
     from ansible.module_utils.omero_session import ARGUMENTS, can_log_in, session
-except ImportError:  # in the collection (docs/adr/0024)
+except ImportError:  # in the collection (docs/adr/0028)
     from ..module_utils.omero_session import ARGUMENTS, can_log_in, session
 
 
