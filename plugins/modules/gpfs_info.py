@@ -44,7 +44,11 @@ mounts:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gpfs import GpfsError, Node
+
+try:
+    from ansible.module_utils.gpfs import GpfsError, Node
+except ImportError:  # in the collection (docs/adr/0028)
+    from ..module_utils.gpfs import GpfsError, Node
 
 MOUNT = {
     "file_system": {"type": "str", "required": True},

@@ -21,7 +21,11 @@ id: {description: ID of the group., type: int, returned: when the group exists}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.omero_session import ARGUMENTS, session
+
+try:
+    from ansible.module_utils.omero_session import ARGUMENTS, session
+except ImportError:  # in the collection (docs/adr/0028)
+    from ..module_utils.omero_session import ARGUMENTS, session
 
 
 def main():

@@ -26,7 +26,11 @@ id: {description: ID of the experimenter., type: int, returned: when the user ex
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.omero_session import ARGUMENTS, can_log_in, session
+
+try:
+    from ansible.module_utils.omero_session import ARGUMENTS, can_log_in, session
+except ImportError:  # in the collection (docs/adr/0028)
+    from ..module_utils.omero_session import ARGUMENTS, can_log_in, session
 
 
 def main():

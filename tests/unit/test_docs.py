@@ -103,7 +103,8 @@ def layers():
 def tags():
     """Return the tags of the playbooks: a set of str."""
     plays = [play for path in PROJECT.glob("playbooks/*.yml") for play in yaml.safe_load(path.read_text())]
-    return {tag for play in plays for tag in play.get("tags", [])} | {"all"}
+    entries = plays + [role for play in plays for role in play.get("roles", [])]
+    return {tag for entry in entries for tag in entry.get("tags", [])} | {"all"}
 
 
 def parsed(parse, arguments):

@@ -67,11 +67,10 @@ def settings_of(**given):
         "omero_server_user": "omero-server",
         "omero_server_port": 4064,
         "omero_server_websocket_port": 0,
-        "omero_websocket_port": 4066,
         "omero_server_database": {"host": "db01", "port": 5432, "name": "omero", "user": "omero", "password": "secret"},
         "omero_server_database_dir": "/etc/vitrine/database",
         "omero_server_database_poolsize": 25,
-        "__omero_server_pkcs12_password": "secret",
+        "omero_server_pkcs12_password": "secret",
     } | given
     return Templar(loader=LOADER, variables=variables).template(variables["__omero_server_all_settings"])
 

@@ -15,7 +15,7 @@ HOSTS = """
 all: {vars: {site_name: refusals, secrets_dir: SECRETS, ansible_connection: local, internal_address: 192.0.2.1}}
 web: {hosts: {web01: , web02: }}
 proxy: {hosts: {proxy01: }}
-omero_readwrite: {hosts: {omero01: {omero_server_data_dir: /srv/omero}}}
+omero_readwrite: {hosts: {omero01: }}
 database: {hosts: {database01: }}
 """
 TWO = "web_sessions: {hosts: {web01: , web02: }}"

@@ -90,3 +90,111 @@ def test_what_shows_a_secret(task, shown):
 def test_what_can_be_empty(content, empty):
     """Loops within loops too."""
     assert can_be_empty(content) == empty
+
+
+ROLES = sorted(path.parents[1] for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml"))
+# Of tests and of one playbook: nobody uses them elsewhere, and they may know the site.
+OF_THE_SITE = {"demo_omero_server", "provision_local", "study", "study_images", "test_cloud"}
+USABLE_ELSEWHERE = [folder for folder in ROLES if folder.name not in OF_THE_SITE]
+SITE = re.compile(r"(?<![\w.])(groups|hostvars)\s*[\[.]|\| difference\(groups|, groups\)")
+COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+EXPRESSION = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
+# Servers that were created in this run are in the inventory under the names that the inventory itself gave to the role.
+KNOWS_HOSTS = {"roles/provision_openstack/tasks/main.yml"}
+
+
+def read(path):
+    """Read a file of YAML (pathlib.Path; a dict), which may be missing."""
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def options_of(folder):
+    """Return the inputs of a role by name (dict of dicts), those of all its entry points."""
+    specs = read(folder / "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: option for spec in specs for name, option in spec.get("options", {}).items()}
+
+
+def is_template(value):
+    """Tell whether a value (any of YAML) is computed from others."""
+    return "{{" in str(value) or "{%" in str(value)
+
+
+@pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
+def test_inputs_have_defaults(folder):
+    """What is not required has its default in defaults/main.yml, and nothing else is there."""
+    options, defaults = options_of(folder), read(folder / "defaults/main.yml")
+    assert set(defaults) == {name for name, option in options.items() if not option.get("required")}
+
+
+@pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
+def test_defaults_are_those_of_the_argument_spec(folder):
+    """The spec repeats a default that is not computed, for those who read it and for Ansible."""
+    options, defaults = options_of(folder), read(folder / "defaults/main.yml")
+    for name, option in options.items():
+        assert "default" not in option or option["default"] == defaults[name], name
+        known = is_template(defaults.get(name)) or option.get("required") or len(str(defaults.get(name))) > 60
+        assert known or "default" in option, name
+
+
+@pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
+def test_no_role_looks_into_the_group_model(folder):
+    """Names and addresses of other hosts are inputs, composed in group_vars."""
+    files = [
+        path for part in ("defaults", "vars", "tasks", "handlers", "templates") for path in (folder / part).rglob("*.*")
+    ]
+    paths = [path for path in files if str(path.relative_to(PROJECT)) not in KNOWS_HOSTS]
+    assert [path.name for path in paths if SITE.search(COMMENT.sub("", path.read_text()))] == []
+
+
+def shared_settings():
+    """Return the names of the variables of group_vars (set of str) that are no role's inputs."""
+    names = {name for path in (PROJECT / "group_vars").rglob("*.yml") for name in read(path)}
+    return names - {name for folder in ROLES for name in options_of(folder)}
+
+
+@pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
+def test_no_role_reads_the_settings_of_the_site(folder):
+    """Outside of messages, a role has no variable but its own inputs, and what Ansible knows of a host."""
+    words = shared_settings() | {"internal_address", "site_network", "site_name"}
+    texts = []
+    for path in (path for part in ("defaults", "vars", "templates") for path in (folder / part).rglob("*.*")):
+        texts += [(path.name, expression) for expression in EXPRESSION.findall(path.read_text())]
+    for path in sorted((folder / "tasks").rglob("*.yml")):
+        tasks = tasks_of(yaml.safe_load(path.read_text()))
+        texts += [(path.name, yaml.safe_dump(without_words(task), width=10**6)) for task in tasks]
+    names = re.compile(rf"(?<![\w.'/-])({'|'.join(sorted(words))})\b(?!['-])")
+    assert [(name, match[0]) for name, text in texts for match in names.finditer(text)] == []
+
+
+def without_words(node):
+    """Return a task without names and messages, which are for people."""
+    if isinstance(node, dict):
+        return {key: without_words(value) for key, value in node.items() if key not in ("name", "fail_msg", "msg")}
+    return [without_words(each) for each in node] if isinstance(node, list) else node
+
+
+def test_every_role_has_its_metadata():
+    """For those who use it elsewhere, and for its README."""
+    minimum = re.search(r"^ansible-core==(\d+\.\d+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)[1]
+    for folder in USABLE_ELSEWHERE:
+        info = read(folder / "meta/main.yml")["galaxy_info"]
+        assert info["license"] == "GPL-3.0-or-later"
+        assert info["min_ansible_version"] == minimum, folder.name
+        assert info["description"].rstrip(".") == read(folder / "meta/argument_specs.yml")["argument_specs"]["main"][
+            "short_description"
+        ].rstrip("."), folder.name
+        assert (folder / "README.md").exists(), folder.name
+
+
+def test_every_role_of_a_layer_has_its_tag():
+    """`--tags firewall` applies one role."""
+    seen = set()
+    for layer in read(PROJECT / "group_vars/all/site.yml")["layers"]:
+        for play in yaml.safe_load((PROJECT / f"playbooks/{layer}.yml").read_text()):
+            for entry in play.get("roles", []):
+                assert entry["tags"] == [entry["role"]], layer
+                seen.add(entry["role"])
+            for task in play.get("tasks", []):
+                if include := task.get("ansible.builtin.include_role"):
+                    assert task["tags"] == include["apply"]["tags"] == [include["name"]], layer
+    assert len(seen) > 15

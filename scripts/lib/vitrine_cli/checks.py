@@ -272,6 +272,8 @@ def run_phase(phase, lane, pass_fds=()):
         # Molecule's own choice of a folder is the same for all checkouts of this name.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
         environment["VITRINE_FILES_USED"] = str(used)
+        # Otherwise Molecule advises to move the scenarios, since galaxy.yml makes the checkout a collection.
+        environment["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
         environment |= strategy(phase.mitogen)
         command, added = placed(phase, lane)
         environment |= added

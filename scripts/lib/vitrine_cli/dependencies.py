@@ -45,6 +45,8 @@ PATH = re.compile(
 PROSE = {"name", "fail_msg", "msg", "otherwise"}
 ROLE_ACTIONS = {"include_role", "import_role"}
 FILE_ACTIONS = {"import_playbook", "include_tasks", "import_tasks"}
+# Written by scripts/docs.
+README = re.compile(r"roles/[^/]+/README\.md")
 TEMPLATE = re.compile(r"{{.*?}}")
 # What .gitignore names, where there is no Git to read it.
 NOT_IN_GIT = {".git", ".vitrine", "reports", "secrets", ".ansible", "__pycache__", ".pytest_cache", ".ruff_cache"}
@@ -229,7 +231,7 @@ class Checkout:
         found = [
             reason for own, reason in self.metadata["affect_none"].items() if path == own or path.startswith(own + "/")
         ]
-        return found[0] if found else None
+        return "documentation" if README.fullmatch(path) else found[0] if found else None
 
     def dependencies(self, name):
         """Return what a scenario depends on (name: str; a list of str, sorted)."""
