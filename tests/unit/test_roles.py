@@ -93,8 +93,8 @@ def test_what_can_be_empty(content, empty):
 
 
 ROLES = sorted(path.parents[1] for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml"))
-# Of tests and of one playbook: nobody uses them elsewhere, and they may know the site.
-OF_THE_SITE = {"demo_omero_server", "provision_local", "study", "study_images", "test_cloud"}
+# Of one playbook: nobody uses it elsewhere, and it may know the site.
+OF_THE_SITE = {"study"}
 USABLE_ELSEWHERE = [folder for folder in ROLES if folder.name not in OF_THE_SITE]
 SITE = re.compile(r"(?<![\w.])(groups|hostvars)\s*[\[.]|\| difference\(groups|, groups\)")
 COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
