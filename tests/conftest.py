@@ -221,7 +221,8 @@ def script(omero_client, variables):
         arguments = json.dumps(
             [server, variables["network_services"]["omero"]["port"], variables[f"omero_{who}_user"], given]
         )
-        command = f"/opt/omero/client/bin/python -c {shlex.quote(BEGIN + body + END)} {shlex.quote(arguments)}"
+        python = f"{variables['omero_client_virtualenv']}/bin/python"
+        command = f"{python} -c {shlex.quote(BEGIN + body + END)} {shlex.quote(arguments)}"
         end = time.monotonic() + 180
         while True:
             done = run_with_input(omero_client, command, variables[f"omero_{who}_password"])
@@ -242,7 +243,7 @@ def omero_import(variables, reach):
     subprocess.CompletedProcess.
     """
     server = reach(variables["groups"]["omero_readwrite"][0])
-    home = "/opt/omero/server"
+    home = variables["omero_server_dir"]
     path = f"{home}/venv/bin:{home}/OMERO.server/tools/bin:/usr/bin:/bin"
 
     def run(target, path_of_file, who="curator"):

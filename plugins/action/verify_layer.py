@@ -6,6 +6,7 @@ including resolved variables, in an inventory file that only its owner can read 
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import pathlib
@@ -43,7 +44,8 @@ def parse_report_log(lines):
 
     Returns:
         A list of dicts with the keys host, check, promise, outcome (passed, failed or skipped), seconds (float),
-        seen and journal (both str, empty unless it failed), and a list of str: errors while collecting.
+        reason (str, empty unless it was skipped), seen and journal (both str, empty unless it failed), and a list of
+        str: errors while collecting.
     """
     checks: dict[str, dict] = {}
     problems = []
@@ -63,6 +65,7 @@ def parse_report_log(lines):
                 "promise": properties.get("promise", ""),
                 "outcome": "passed",
                 "seconds": 0.0,
+                "reason": "",
                 "seen": "",
                 "journal": "",
             },
@@ -71,6 +74,8 @@ def parse_report_log(lines):
         check["seconds"] = round(check["seconds"] + entry["duration"], 2)
         if entry["outcome"] == "skipped" and check["outcome"] == "passed":
             check["outcome"] = "skipped"
+            # The file, the line and the reason.
+            check["reason"] = str(entry["longrepr"][-1]).removeprefix("Skipped: ")
         if entry["outcome"] == "failed":
             check["outcome"] = "failed"
             check["seen"] = check["seen"] or seen_of(entry["longrepr"])
@@ -93,6 +98,36 @@ def seen_of(longrepr):
         message = str(longrepr)
     message = re.sub(r"^AssertionError: ", "", message)
     return message.split("\nassert ")[0].strip()
+
+
+def count_left_out(checks):
+    """Count the checks that were left out.
+
+    Args:
+        checks: list of dict, as from parse_report_log.
+
+    Returns:
+        A dict from reasons (str) to numbers (int).
+    """
+    return dict(collections.Counter(check["reason"] for check in checks if check["outcome"] == "skipped"))
+
+
+def role_inputs(loader, roles=PROJECT / "roles"):
+    """Read what the roles take where the run has no other value.
+
+    Args:
+        loader: Ansible's DataLoader.
+        roles: pathlib.Path of the folder of roles.
+
+    Returns:
+        Two dicts from names to values: the roles' inputs, and the variables to which those may refer.
+    """
+    inputs: dict = {}
+    others: dict = {}
+    for part, found in (("defaults", inputs), ("vars", others)):
+        for path in sorted(roles.glob(f"*/{part}/main.yml")):
+            found |= loader.load_from_file(str(path), trusted_as_template=True) or {}
+    return inputs, others
 
 
 def judge(checks, problems, exit_code):
@@ -150,6 +185,7 @@ class ActionModule(ActionBase):
             "not_verified_on": [host for host in wanted if host not in present],
             "passed": 0,
             "failed": 0,
+            "left_out": {},
             "seconds": 0.0,
             "checks": [],
         }
@@ -167,6 +203,7 @@ class ActionModule(ActionBase):
             report["checks"] = checks
             report["passed"] = sum(check["outcome"] == "passed" for check in checks)
             report["failed"] = sum(check["outcome"] == "failed" for check in checks)
+            report["left_out"] = count_left_out(checks)
             report["outcome"], report["reason"] = judge(checks, problems, exit_code)
             if report["outcome"] == "failed" and not report["failed"]:
                 report["reason"] += "\n" + output
@@ -182,6 +219,8 @@ class ActionModule(ActionBase):
             result["msg"] = describe_failure(report)
         else:
             result["msg"] = f"{layer}: {report['outcome']}, {report['passed']} checks passed"
+            for reason, number in report["left_out"].items():
+                result["msg"] += f", {number} left out ({reason})"
             if report["reason"]:
                 result["msg"] += f" ({report['reason']})"
         return result
@@ -231,14 +270,17 @@ class ActionModule(ActionBase):
     def _describe_run(self, verified, present, task_vars):
         """Return the run's inventory with every variable resolved, and the secret values among them."""
         hostvars = task_vars["hostvars"]
+        inputs, others = role_inputs(self._loader)
         secrets = set()
         resolved = {}
         # Without ungrouped hosts: those are servers listed by a cloud's inventory, under their names in the cloud.
         for host in set(task_vars["groups"]["all"]) - set(task_vars["groups"].get("ungrouped", [])):
             resolved[host] = {}
-            raw = dict(hostvars.raw_get(host), hostvars=hostvars)
+            own = hostvars.raw_get(host)
+            # No role runs in the gate's play, so that the roles' defaults are not among the host's variables.
+            raw = {**others, **inputs, **own, "hostvars": hostvars}
             templar = self._templar.copy_with_new_env(available_variables=raw)
-            for name in raw:
+            for name in dict.fromkeys([*inputs, *own]):
                 if name.startswith(("ansible_", "molecule_")) and not CONNECTION.match(name):
                     continue
                 if name in ("groups", "group_names", "hostvars", "omit", "environment", "vars"):
@@ -250,7 +292,9 @@ class ActionModule(ActionBase):
                     value = templar.template(raw[name])
                     json.dumps(value, cls=AnsibleJSONEncoder)
                 except Exception as problem:  # no promise depends on a variable that cannot be resolved
-                    display.warning(f"verify_layer: {host}: {name} left out: {problem}")
+                    # Most roles do not run on the host, and their defaults refer to what it does not have.
+                    if name in own:
+                        display.warning(f"verify_layer: {host}: {name} left out: {problem}")
                     continue
                 resolved[host][name] = value
                 if SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 7:

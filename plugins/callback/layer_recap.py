@@ -117,6 +117,7 @@ class CallbackModule(CallbackBase):
         layer = self._layers.setdefault(report["layer"], new_layer(report["layer"]))
         layer["outcome"] = report["outcome"]
         layer["checks"] = {"passed": report["passed"], "failed": report["failed"]}
+        layer["left_out"] = report.get("left_out", {})
         layer["reason"] = report["reason"].splitlines()[0] if report["reason"] else ""
         layer["not_verified_on"] = report["not_verified_on"]
         if self._current is not layer:
@@ -159,6 +160,7 @@ def new_layer(name):
         "changed": 0,
         "outcome": "not verified",
         "checks": {"passed": 0, "failed": 0},
+        "left_out": {},
         "not_verified_on": [],
         "reason": "",
         "seconds": 0.0,
@@ -171,11 +173,15 @@ def describe(layer):
     checks = f"{layer['checks']['passed']} checks passed"
     if layer["checks"]["failed"]:
         checks += f", {layer['checks']['failed']} failed"
-    line = f"{layer['layer']:<16}{applied:<24}{layer['outcome']:<14}{checks:<28}{layer['seconds']:>6.0f} s"
+    if layer["left_out"]:
+        checks += f", {sum(layer['left_out'].values())} left out"
+    line = f"{layer['layer']:<16}{applied:<24}{layer['outcome']:<14}{checks:<32}{layer['seconds']:>6.0f} s"
     if layer["not_verified_on"]:
         line += f"   not verified on {', '.join(layer['not_verified_on'])}"
     if layer["reason"]:
         line += f"   {layer['reason']}"
+    for reason, number in layer["left_out"].items():
+        line += f"\n{'':<16}{number} left out: {reason}"
     return line
 
 

@@ -8,7 +8,6 @@ from conftest import can_connect, check_mounts, names_of, run_with_input
 testinfra_hosts = ["ansible://database"]
 pytestmark = pytest.mark.unit("postgresql*")
 
-VOLUME = "/var/lib/postgresql"
 PSQL = "psql --no-psqlrc --tuples-only --no-align --quiet --set=ON_ERROR_STOP=1"
 
 
@@ -36,19 +35,19 @@ def read(omero, variables):
 
 def test_starts_at_boot(host, variables):
     """PostgreSQL runs, starts at boot, and starts on nothing but its own volume."""
-    unit = names_of(host, "postgresql", postgresql_version=variables["database_version"], postgresql_data_dir=VOLUME)[
-        "service"
-    ]
+    folder = variables["postgresql_data_dir"]
+    names = names_of(host, "postgresql", postgresql_version=variables["database_version"], postgresql_data_dir=folder)
+    unit = names["service"]
     service = host.service(unit)
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, unit)
 
 
-def test_data_on_the_volume(ask):
+def test_data_on_the_volume(ask, variables):
     """The data are on the volume, with checksums."""
     directory = ask("show data_directory")
-    assert directory.startswith(VOLUME + "/"), f"the data are in {directory}"
+    assert directory.startswith(variables["postgresql_data_dir"] + "/"), f"the data are in {directory}"
     assert ask("show data_checksums") == "on"
 
 

@@ -25,8 +25,8 @@ def storage_scale(host, variables):
         seen = host.run(shlex.join(words))
         return seen.rc, seen.stdout, seen.stderr
 
-    folder = variables.get("gpfs_client_bin", "/usr/lpp/mmfs/bin")
-    return Node(run, folder, variables.get("gpfs_client_timeout", 60), variables.get("gpfs_client_fstype", "gpfs"))
+    folder = variables["gpfs_client_bin"]
+    return Node(run, folder, variables["gpfs_client_timeout"], variables["gpfs_client_fstype"])
 
 
 def test_node(storage_scale, variables):

@@ -23,7 +23,7 @@ LOGGED_ERROR = re.compile(r"[\d-]+ [\d:,]+ ERROR\b")
 @pytest.fixture
 def folder(variables):
     """Return the folder of the releases, their virtualenv and configuration."""
-    return variables.get("omero_server_dir", "/opt/omero/server")
+    return variables["omero_server_dir"]
 
 
 def test_starts_at_boot(host):
@@ -109,7 +109,7 @@ def test_certificate(host, omero_client, variables, folder):
 
 def test_upgrade_check(host, variables, folder):
     """Nobody is told which version runs, unless the site says whom: `omero admin diagnostics` asks the host itself."""
-    if variables.get("omero_server_upgrades_url"):
+    if variables["omero_server_upgrades_url"]:
         pytest.skip("the site asks for newer versions")
     # What the command would ask, without asking.
     code = (

@@ -134,6 +134,6 @@ def test_database_user(variables, reach):
 
 def test_repository(host, variables):
     """The repository is mounted read-only: not even root writes there."""
-    repository = variables.get("omero_server_data_dir", "/srv/omero")
+    repository = variables["omero_server_data_dir"]
     assert "ro" in host.mount_point(repository).options
     assert "Read-only file system" in host.run(f"touch {repository}/promise").stderr

@@ -138,10 +138,10 @@ def test_tables(work):
     assert seen["left"] == NOTHING
 
 
-def test_script(host, work):
+def test_script(host, variables, work):
     """An official script is run: it exports an image."""
     name = "omero/export_scripts/Batch_Image_Export.py"
-    if not host.file(f"/opt/omero/server/OMERO.server/lib/scripts/{name}").exists:
+    if not host.file(f"{variables['omero_server_dir']}/OMERO.server/lib/scripts/{name}").exists:
         pytest.skip("the site has no official scripts (omero_server_scripts)")
     seen = work(script=f"/{name}", **{"import": base64.b64encode(image_file()).decode()})
     assert seen["script"] == "exported"

@@ -116,7 +116,7 @@ def test_settings(script):
 def test_scripts(host, script, variables):
     """A curator's script makes an image with all that belongs to it; others read it and cannot change it."""
     made = script("curator", NUMBERS + WRITE)
-    numbers = f"{variables.get('omero_server_data_dir', '/srv/omero')}/Pixels/{made['pixels']}"
+    numbers = f"{variables['omero_server_data_dir']}/Pixels/{made['pixels']}"
     assert host.file(numbers).size == 40 * 30 * 2 * 2 * 2, "the numbers are not in the repository"
     read = script("curator", NUMBERS + READ, made)
     assert read == {
@@ -166,10 +166,10 @@ def test_administration(host, variables):
 
     omero("admin status")
     assert re.search(r"Server: +Blitz-0 +active", omero("admin diagnostics"))
-    assert omero("config get omero.data.dir") == variables.get("omero_server_data_dir", "/srv/omero")
+    assert omero("config get omero.data.dir") == variables["omero_server_data_dir"]
     memory = omero("admin jvmcfg")
     assert "blitz=-Xmx" in memory, memory
-    assert ("--add-opens" in memory) == (variables.get("omero_server_java", 17) > 11), memory
+    assert ("--add-opens" in memory) == (variables["omero_server_java"] > 11), memory
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def answers(login, variables):
 @pytest.fixture
 def volume(host, variables):
     """Put a file into the repository; return the repository's path and a function that tells whether it is whole."""
-    path = variables.get("omero_server_data_dir", "/srv/omero")
+    path = variables["omero_server_data_dir"]
     name = f"{path}/.vitrine-fault-{uuid.uuid4().hex}"
     host.check_output("head --bytes=100000 /dev/urandom > %s; sync %s", name, name)
     wanted = host.file(name).sha256sum

@@ -54,7 +54,7 @@ def large(host, script, put, omero_import, variables):
     seen = omero_import("Dataset:name:Large", put(LARGE, b""))
     assert seen.returncode == 0, seen.stderr
     pixels = script("curator", IMAGE + PIXELS)
-    pyramid = f"{variables.get('omero_server_data_dir', '/srv/omero')}/Pixels/{pixels}_pyramid"
+    pyramid = f"{variables['omero_server_data_dir']}/Pixels/{pixels}_pyramid"
     yield pixels, pyramid
     script("curator", IMAGE + REMOVE)
     assert not host.file(pyramid).exists, "the pyramid is left behind"

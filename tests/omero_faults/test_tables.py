@@ -84,7 +84,7 @@ def tables(script):
 def test_tables(host, tables, variables):
     """A table that a curator's script writes is read by a visitor, who cannot change it; deleted, its file is gone."""
     made = tables("curator", WRITE)
-    file = host.file(f"{variables.get('omero_server_data_dir', '/srv/omero')}/Files/{made['file']}")
+    file = host.file(f"{variables['omero_server_data_dir']}/Files/{made['file']}")
     assert made["mimetype"] == "OMERO.tables"
     assert made["size"] == file.size
     assert made["sha1"] == host.check_output("sha1sum %s", file.path).split()[0]

@@ -175,7 +175,7 @@ def sent(host, script, rows, variables):
     if not variables["stand_in_omero_server"]:
         pytest.skip("the host of clients has the stand-in's importer")
     before = rows()
-    repository = f"{variables.get('omero_server_data_dir', '/srv/omero')}/ManagedRepository"
+    repository = f"{variables['omero_server_data_dir']}/ManagedRepository"
     count = "find %s -type f | wc --lines"
     files = host.check_output(count, repository)
     dataset, screen = script("curator", CONTAINERS)

@@ -1,5 +1,9 @@
-"""The public address, as a visitor from anywhere sees it."""
+"""The public address, as a visitor from anywhere sees it.
 
+While the site is closed for maintenance, what needs an open site is left out, and the gate says so.
+"""
+
+import re
 import secrets
 
 import pytest
@@ -9,12 +13,42 @@ testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 
+STATIC = "/static/webclient/javascript/ome.tree.js"
+PROJECTS = "/api/v0/m/projects/"
+UNITS = {"": 0, "k": 10, "m": 20, "g": 30}
+
+
 @pytest.fixture
-def ask(host, variables, visitor):
-    """Return a function that asks the public address for a path over HTTPS."""
+def closed(host):
+    """Return whether the site is closed for maintenance."""
+    return host.file("/etc/nginx/maintenance").exists
+
+
+@pytest.fixture
+def knock(host, variables, visitor):
+    """Return a function that asks the public address for a path over HTTPS, be the site open or closed."""
     certificate = host.file("/etc/nginx/tls/site.pem").content_string
     name = variables["site_public_name"]
     return lambda path, **more: fetch(visitor, name, 443, path, tls=True, trust=certificate, **more)
+
+
+@pytest.fixture
+def ask(knock, closed):
+    """Return the same function for an open site."""
+    if closed:
+        pytest.skip("the site is closed for maintenance (playbooks/maintenance.yml)")
+    return knock
+
+
+@pytest.fixture
+def kept(variables):
+    """Return a function that leaves a check out where no cache zone keeps the answers to a path."""
+
+    def look(path):
+        if not any(re.search(zone["pattern"], path) for zone in variables["nginx_cache_zones"].values()):
+            pytest.skip(f"no zone of nginx_cache_zones keeps {path}")
+
+    return look
 
 
 def test_starts_at_boot(host):
@@ -25,9 +59,12 @@ def test_starts_at_boot(host):
     check_mounts(host, "nginx")
 
 
-def test_open(host):
-    """The site is open."""
-    assert not host.file("/etc/nginx/maintenance").exists, "it is closed; playbooks/maintenance.yml opens it"
+def test_closed(knock, closed):
+    """While the site is closed, visitors are told to come back; while it is open, they are not."""
+    seen = knock(f"/webclient/?promise={secrets.token_hex(8)}")
+    assert (seen.status == 503) == closed, f"closed: {closed}, status {seen.status}"
+    if closed:
+        assert seen.headers["retry-after"] == "600"
 
 
 def test_public_page(ask):
@@ -40,9 +77,10 @@ def test_public_page(ask):
     assert "dataTree" in seen.body, "the page has no tree"
 
 
-@pytest.mark.parametrize("path", ["/static/webclient/javascript/ome.tree.js", "/api/v0/m/projects/"])
-def test_cached(ask, path):
+@pytest.mark.parametrize("path", [STATIC, PROJECTS])
+def test_cached(ask, kept, path):
     """The second request for {path} is answered from the cache, and without a cookie."""
+    kept(path)
     # A key of our own, so that the first request is a first one.
     path = f"{path}?promise={secrets.token_hex(8)}"
     first, second = ask(path), ask(path)
@@ -53,8 +91,9 @@ def test_cached(ask, path):
     assert "set-cookie" not in second.headers, "a cookie came out of the cache"
 
 
-def test_cache_busting(ask):
+def test_cache_busting(ask, kept):
     """A changing `_` parameter does not get past the cache."""
+    kept(PROJECTS)
     word = secrets.token_hex(8)
     first = ask(f"/api/v0/m/projects/?promise={word}&_=1111")
     second = ask(f"/api/v0/m/projects/?promise={word}&_=2222")
@@ -62,8 +101,9 @@ def test_cache_busting(ask):
     assert statuses == ("MISS", "HIT"), f"the cache said {statuses}"
 
 
-def test_cache_buster_alone(ask):
+def test_cache_buster_alone(ask, kept):
     """With and without a `_` parameter an address is one and the same."""
+    kept(PROJECTS)
     word = secrets.token_hex(8)
     first = ask(f"/api/v0/m/projects/?promise={word}&_=1111")
     second = ask(f"/api/v0/m/projects/?promise={word}")
@@ -71,8 +111,9 @@ def test_cache_buster_alone(ask):
     assert statuses == ("MISS", "HIT"), f"the cache said {statuses}"
 
 
-def test_order_of_parameters(ask):
+def test_order_of_parameters(ask, kept):
     """Parameters in another order are the same address."""
+    kept(PROJECTS)
     word = secrets.token_hex(8)
     first = ask(f"/api/v0/m/projects/?promise={word}&limit=5&childCount=true")
     second = ask(f"/api/v0/m/projects/?limit=5&_=12&childCount=true&promise={word}")
@@ -82,8 +123,9 @@ def test_order_of_parameters(ask):
     assert third.headers.get("x-cache-status") == "MISS", "another value is another address"
 
 
-def test_long_address(ask):
+def test_long_address(ask, kept):
     """An address as long as browsers send them is answered and kept, and the servers behind stay in use."""
+    kept(PROJECTS)
     path = f"/api/v0/m/projects/?promise={secrets.token_hex(8)}&word={'x' * 6000}"
     seen = [(answer.status, answer.headers.get("x-cache-status")) for answer in (ask(path), ask(path))]
     assert seen == [(200, "MISS"), (200, "HIT")]
@@ -95,13 +137,13 @@ def test_long_address(ask):
     [
         ("POST", "/api/v0/m/projects/", 405),
         ("DELETE", "/api/v0/m/projects/", 405),
-        ("GET", "/webclient/login/", 403),
-        ("GET", "/webclient//login/", 403),
-        ("GET", "/webclient/%6cogin/", 403),
-        ("GET", "/webgateway/su/somebody/", 403),
-        ("GET", "/webadmin/login/", 403),
-        ("POST", "/webadmin/forgottenpassword/", 403),
-        ("POST", "/api/v0/login/", 403),
+        ("GET", "/webclient/login/", "no login"),
+        ("GET", "/webclient//login/", "no login"),
+        ("GET", "/webclient/%6cogin/", "no login"),
+        ("GET", "/webgateway/su/somebody/", "no login"),
+        ("GET", "/webadmin/login/", "no login"),
+        ("POST", "/webadmin/forgottenpassword/", "no login"),
+        ("POST", "/api/v0/login/", "no login"),
         ("GET", "/webclient/?username=somebody&password=x&server=1", 403),
         ("GET", "/webclient/?experimenter=-1&bsession=x&server=1", 403),
         ("GET", "/api/v0/m/projects/?%62session=x&server=1", 403),
@@ -109,43 +151,51 @@ def test_long_address(ask):
         ("GET", "/api/v0/m/projects/?" + "x" * 9000, 414),
     ],
 )
-def test_refused(ask, method, path, status):
-    """{method} {path:.60} is refused with status {status}."""
+def test_refused(ask, variables, method, path, status):
+    """{method} {path:.60} is refused: {status}."""
     seen = ask(path, method=method)
-    assert seen.status == status, seen.status
+    elsewhere = variables["nginx_cache_login_url"]
+    if status == "no login" and elsewhere:
+        assert (seen.status, seen.headers.get("location")) == (302, elsewhere)
+    else:
+        assert seen.status == (403 if status == "no login" else status), seen.status
 
 
-def test_large_header(ask):
+def test_large_header(knock):
     """Headers larger than any browser sends are refused."""
-    assert ask("/robots.txt", headers={"X-Large": "x" * 9000}).status == 400
+    assert knock("/robots.txt", headers={"X-Large": "x" * 9000}).status == 400
 
 
-def test_large_body(ask):
+def test_large_body(ask, variables):
     """More than the site takes is refused before it is sent."""
-    headers = {"Content-Length": str(11 * 2**20), "Expect": "100-continue"}
+    number, unit = re.fullmatch(r"(\d+)([kmg]?)", variables["nginx_cache_max_body"].lower()).groups()
+    headers = {"Content-Length": str((int(number) << UNITS[unit]) + 1), "Expect": "100-continue"}
     assert ask("/webclient/", method="POST", headers=headers).status == 413
 
 
 @pytest.mark.parametrize("name", ["example.org", "127.0.0.1", "localhost:443"])
-def test_other_name(ask, name):
+def test_other_name(knock, name):
     """The site answers to its own name and to no other ({name})."""
-    assert ask("/api/v0/m/projects/", headers={"Host": name}).status == 421
+    assert knock("/api/v0/m/projects/", headers={"Host": name}).status == 421
 
 
-def test_what_answers_say(ask):
-    """Answers tell browsers to stay careful; what is kept for everyone may be read by other sites' pages."""
+def test_what_answers_say(ask, variables):
+    """Answers tell browsers to stay careful; what is kept may be read by those pages that the site lets."""
+    policy, others = variables["nginx_cache_content_security_policy"].strip(), variables["nginx_cache_cors_origin"]
     for path in ("/webclient/?experimenter=-1", "/api/v0/m/projects/", "/robots.txt"):
         headers = ask(path).headers
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["referrer-policy"] == "strict-origin-when-cross-origin", path
-        assert "default-src 'self'" in headers["content-security-policy"], path
+        assert headers["content-security-policy"] == policy, path
         allowed = headers.get("access-control-allow-origin")
-        assert allowed == ("*" if path.startswith("/api/") else None), f"{path}: {allowed}"
+        shared = any(re.search(zone["pattern"], path) for zone in variables["nginx_cache_zones"].values())
+        assert allowed == (others or None if shared else None), f"{path}: {allowed}"
 
 
-def test_compressed(ask):
+def test_compressed(ask, kept):
     """What is kept is kept as it is, and compressed for those who take it."""
-    path = f"/static/webclient/javascript/ome.tree.js?promise={secrets.token_hex(8)}"
+    kept(STATIC)
+    path = f"{STATIC}?promise={secrets.token_hex(8)}"
     packed = ask(path, headers={"Accept-Encoding": "gzip"})
     plain = ask(path)
     assert packed.headers.get("content-encoding") == "gzip"
@@ -160,8 +210,11 @@ def test_watch(host):
     assert not host.file("/run/vitrine-cache-unusable").exists, "the volume cannot be written to: see the journal"
 
 
-def test_numbers(host):
-    """Nginx's numbers are there for Prometheus."""
+def test_numbers(host, variables):
+    """Nginx's numbers are there for Prometheus, if the site wants them."""
+    if not variables["nginx_cache_exporter"]:
+        assert not can_connect(host, "127.0.0.1", 9113), "something exports them"
+        pytest.skip("the site has no exporter (nginx_cache_exporter)")
     seen = fetch(host, "127.0.0.1", 9113, "/metrics")
     assert "\nnginx_up 1\n" in seen.body, seen.body[:300]
 
@@ -178,19 +231,22 @@ def test_balanced(host, variables):
 @pytest.mark.parametrize("port", [9000, 9001, 9113])
 def test_own_ports(host, visitor, variables, port):
     """What the proxy's operator and nginx itself use, port {port}, is out of reach from outside."""
+    if port == 9113 and not variables["nginx_cache_exporter"]:
+        pytest.skip("the site has no exporter (nginx_cache_exporter)")
     assert can_connect(host, "127.0.0.1", port), "nobody listens, so that nothing was seen"
     assert not can_connect(visitor, variables["internal_address"], port, 1), f"{port} answers"
 
 
-def test_robots(ask):
+def test_robots(knock, variables):
     """Crawlers are told how to behave."""
-    seen = ask("/robots.txt")
+    seen = knock("/robots.txt")
     assert seen.status == 200, seen.status
-    assert "User-agent: *" in seen.body
+    assert seen.body.strip() == variables["nginx_cache_robots"].strip()
 
 
-def test_cookies_stay_out_of_the_cache(ask):
+def test_cookies_stay_out_of_the_cache(ask, kept):
     """What is cached was asked for without the visitor's cookies."""
+    kept(PROJECTS)
     path = f"/api/v0/m/projects/?promise={secrets.token_hex(8)}"
     seen = ask(path, headers={"Cookie": "sessionid=" + "x" * 32})
     assert seen.status == 200, seen.status

@@ -1,4 +1,4 @@
-"""The proxy as molecule/proxy-settings/converge.yml has set it up."""
+"""The proxy with the settings of molecule/proxy-settings."""
 
 import json
 

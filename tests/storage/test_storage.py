@@ -9,8 +9,6 @@ testinfra_hosts = ["ansible://storage"]
 # nfs-ganesha or the kernel's nfs-server, whichever it is.
 pytestmark = pytest.mark.unit("nfs-[gs]*")
 
-DATA = "/srv/vitrine"
-
 
 @pytest.fixture
 def client(variables, reach):
@@ -30,7 +28,7 @@ def probe(host, variables):
     """Put a small file into the exported folder, and take it away again."""
     # A new name each time: the server may remember what an older one was.
     name = f".vitrine-probe-{uuid.uuid4().hex}"
-    path = f"{DATA}/omero/{name}"
+    path = f"{variables['nfs_server_data_dir']}/omero/{name}"
     uid = variables["omero_system_uid"]
     host.run("echo promise > %s && chown %s:%s %s", path, str(uid), str(uid), path)
     yield name
@@ -39,7 +37,7 @@ def probe(host, variables):
 
 def test_no_portmapper(host, variables):
     """Version 4 alone needs one port: nobody listens where version 3's portmapper would."""
-    if variables.get("nfs_server_v3"):
+    if variables["nfs_server_v3"]:
         pytest.skip("the site serves version 3")
     assert host.check_output("ss --no-header --listening --tcp --udp --numeric 'sport = 111'") == ""
 
@@ -61,20 +59,20 @@ def test_read(probe, client, url, export):
     assert seen.stdout == "promise\n", f"nfs-cat: {seen.stderr.strip() or seen.stdout!r}"
 
 
-def test_write(host, probe, client, url):
+def test_write(host, variables, probe, client, url):
     """OMERO.server writes to the read-write export."""
     seen = client.run("nfs-cp /etc/hostname %s", url(f"/omero/{probe}-new"))
     assert seen.rc == 0, seen.stderr.strip()
-    written = host.file(f"{DATA}/omero/{probe}-new").content_string
+    written = host.file(f"{variables['nfs_server_data_dir']}/omero/{probe}-new").content_string
     assert written == client.file("/etc/hostname").content_string
 
 
-def test_read_only(host, probe, client, url):
+def test_read_only(host, variables, probe, client, url):
     """A write to the read-only export is refused by the server."""
     seen = client.run("nfs-cp /etc/hostname %s", url(f"/repository/{probe}-new"))
     assert seen.rc != 0, "the server took it"
     assert "ROFS" in seen.stderr, f"refused for another reason: {seen.stderr.strip()}"
-    assert not host.file(f"{DATA}/omero/{probe}-new").exists
+    assert not host.file(f"{variables['nfs_server_data_dir']}/omero/{probe}-new").exists
 
 
 def test_other_hosts(variables, outsiders, reach):

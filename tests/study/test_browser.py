@@ -190,7 +190,7 @@ def look_at_images(browser, variables):
     browser.find_element(By.ID, "wblitz-ch0").click()
     wait_for(browser, lambda: pixels(browser, viewer) not in (None, picture), "switching a channel off changes nothing")
 
-    if "iviewer" not in {app["name"] for app in variables.get("omero_web_apps", [{"name": "iviewer"}])}:
+    if "iviewer" not in {app["name"] for app in variables["omero_web_apps"]}:
         return
     browser.get(f"{variables['site_url']}webclient/img_detail/{image}/")
     wait_for(browser, lambda: (drawn(browser) or {}).get("colours", 0) > SOME_COLOURS, "OMERO.iviewer draws nothing")
@@ -257,7 +257,7 @@ def look_at_a_plate(browser, variables, plate):
             wait_for(browser, lambda text=text: text in pairs_shown(browser), f"no pair {key}: {value}")
     browser.save_screenshot(f"{variables['reports_dir']}/plate.png")
 
-    if "iviewer" not in {app["name"] for app in variables.get("omero_web_apps", [{"name": "iviewer"}])}:
+    if "iviewer" not in {app["name"] for app in variables["omero_web_apps"]}:
         return
     # As from a link to the well; the viewer finds the image itself.
     browser.get(f"{variables['site_url']}iviewer/?well={stored['@id']}")

@@ -334,7 +334,7 @@ def wrong_with_jpeg(status, kind, body):
 def test_find_by_value(images, variables, ask, reach):
     """A menu of OMERO.mapr finds the images by the values of its pairs, through their projects and datasets."""
     of_web = reach(variables["groups"]["web"][0]).ansible.get_variables()
-    apps = {each["name"]: each.get("settings") or {} for each in of_web.get("omero_web_apps", [])}
+    apps = {each["name"]: each.get("settings") or {} for each in of_web["omero_web_apps"]}
     wanted = {}
     for menu in apps.get("mapr", {}).get("omero.web.mapr.config", []):
         for image, seen, _ in images:
@@ -363,7 +363,8 @@ def by_client(variables, reach):
         client = reach(variables["groups"]["omero_client"][0])
         port = variables["network_services"]["omero"]["port"]
         arguments = [variables["omero_endpoint"], port, variables["omero_public_user"], ids]
-        command = f"/opt/omero/client/bin/python -c {shlex.quote(script)} {shlex.quote(json.dumps(arguments))}"
+        python = f"{variables['omero_client_virtualenv']}/bin/python"
+        command = f"{python} -c {shlex.quote(script)} {shlex.quote(json.dumps(arguments))}"
         done = run_with_input(client, command, variables["omero_public_password"])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

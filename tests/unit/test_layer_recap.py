@@ -54,6 +54,15 @@ def test_a_verified_layer(recap):
     assert "9 checks passed" in line
 
 
+def test_what_a_gate_left_out_is_shown(recap):
+    """How many promises, and why."""
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_runner_on_ok(gate_report("verified", passed=3, left_out={"the site is closed": 9, "one host": 2}))
+    lines = layer_recap.describe(recap._layers["database"]).splitlines()
+    assert "3 checks passed, 11 left out" in lines[0]
+    assert [line.strip() for line in lines[1:]] == ["9 left out: the site is closed", "2 left out: one host"]
+
+
 def test_a_failed_gate_is_shown_with_its_reason(recap):
     """The first line of the reason is enough for the recap."""
     recap.v2_playbook_on_play_start(play("database", "verify"))

@@ -1,12 +1,14 @@
 """The gate's judgement, on report logs as pytest really writes them."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from plugins.action import verify_layer
+from vitrine_cli.site import read_inventory
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -71,6 +73,37 @@ def test_skipped_checks_alone_do_not_verify(gate):
     checks, problems, code = gate("import pytest\n@pytest.mark.skip\ndef test_it():\n    pass\n")
     assert [check["outcome"] for check in checks] == ["skipped"]
     assert verify_layer.judge(checks, problems, code) == ("failed", "no check ran")
+
+
+def test_what_is_left_out_is_counted_with_its_reason(gate):
+    """A gate that leaves promises out does not hide that."""
+    source = "import pytest\ndef test_it():\n    pass\n"
+    for name in ("a", "b"):
+        source += f"def test_{name}():\n    pytest.skip('the site is closed')\n"
+    source += "def test_c():\n    pytest.skip('there is one host')\n"
+    checks, problems, code = gate(source)
+    assert verify_layer.judge(checks, problems, code) == ("verified", "")
+    assert verify_layer.count_left_out(checks) == {"the site is closed": 2, "there is one host": 1}
+
+
+def test_gates_get_the_inputs_of_roles():
+    """The value that a role takes where the run has no other, and no name of the role's own."""
+    loader = read_inventory(["inventories/demo/hosts.yml"])[2]
+    inputs, others = verify_layer.role_inputs(loader)
+    assert inputs["omero_web_gunicorn_port"] == 4080
+    assert inputs["nginx_cache_exporter"] is True
+    assert not any(name.startswith("__") for name in inputs)
+    assert "__nginx_cache_exporter_port" in others
+
+
+def test_no_check_has_a_default_of_a_role():
+    """Whoever sets another value in the inventory would fail the gate."""
+    loader = read_inventory(["inventories/demo/hosts.yml"])[2]
+    inputs, _ = verify_layer.role_inputs(loader)
+    asked = re.compile(r"""\.get\(["'](\w+)["'],""")
+    for path in TESTS.glob("*/*.py"):
+        if path.parent.name != "unit":
+            assert not set(asked.findall(path.read_text())) & inputs.keys(), path
 
 
 def test_no_check_does_not_verify(gate):

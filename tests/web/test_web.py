@@ -46,15 +46,13 @@ def test_search(ask, variables):
     """A visitor who searches gets results, or reads that search is left out; never an error."""
     seen = ask("/webclient/load_searching/form/?query=plate&datatype=images&field=name&searchGroup=-1&ownedBy=-1")
     assert seen.status == 200, f"{seen.status}: {seen.body[:200]}"
-    assert variables.get("omero_web_search_left_out", "") in seen.body, seen.body[:200]
+    assert variables["omero_web_search_left_out"] in seen.body, seen.body[:200]
 
 
 @pytest.mark.parametrize("app", ["iviewer", "figure", "gallery", "mapr"])
 def test_app(ask, variables, app):
     """The app {app} shows visitors its page, and finds what belongs on it."""
-    settings = {
-        each["name"]: each.get("settings") or {} for each in variables.get("omero_web_apps", [{"name": "iviewer"}])
-    }
+    settings = {each["name"]: each.get("settings") or {} for each in variables["omero_web_apps"]}
     if app not in settings:
         pytest.skip("it is not among omero_web_apps")
     menus = [each["menu"] for each in settings[app].get("omero.web.mapr.config", [])]
@@ -131,13 +129,13 @@ def test_other_hosts(variables, outsiders, reach):
     for name in names:
         assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
     proxy = reach(variables["groups"]["proxy"][0])
-    port = variables.get("omero_web_gunicorn_port", 4080)
+    port = variables["omero_web_gunicorn_port"]
     assert not can_connect(proxy, variables["internal_address"], port, 1), "the proxy reached gunicorn"
 
 
 def test_secrets(host, variables):
     """Others on the host cannot read OMERO.web's passwords."""
-    folder = variables.get("omero_web_dir", "/opt/omero/web")
+    folder = variables["omero_web_dir"]
     for path in (f"{folder}/OMERO.web/etc/grid/config.xml", f"{folder}/config/10-vitrine.omero"):
         assert host.file(path).mode & 0o007 == 0, f"{path} has mode {host.file(path).mode:o}"
     assert host.file("/etc/redis/vitrine.conf").mode & 0o007 == 0

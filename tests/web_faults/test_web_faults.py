@@ -28,7 +28,7 @@ def ask(host, variables, reach):
 
 def test_reload(host, variables, ask):
     """No request fails while OMERO.web reads its settings anew, and other processes answer then."""
-    children = f"pgrep --parent $(cat {variables.get('omero_web_dir', '/opt/omero/web')}/OMERO.web/var/django.pid)"
+    children = f"pgrep --parent $(cat {variables['omero_web_dir']}/OMERO.web/var/django.pid)"
     before = set(host.check_output(children).split())
     with ThreadPoolExecutor() as pool:
         running = pool.map(lambda _: ask("/api/v0/m/projects/").status, range(REQUESTS))
@@ -43,7 +43,7 @@ def test_reload(host, variables, ask):
 
 def test_reload_with_wrong_settings(host, variables, ask):
     """Settings that OMERO.web cannot start with end the reload; those of before go on, and the next reload is good."""
-    wrong = f"{variables.get('omero_web_dir', '/opt/omero/web')}/config/99-wrong.omero"
+    wrong = f"{variables['omero_web_dir']}/config/99-wrong.omero"
     host.check_output("echo 'config set -- omero.web.server_list wrong' > %s", wrong)
     try:
         assert host.run("systemctl reload omero-web").rc != 0, "they were taken"
