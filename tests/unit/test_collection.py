@@ -119,7 +119,7 @@ def artifact(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outside(artifact, tmp_path_factory):
-    """Return a folder outside of the checkout with a playbook, and the collection installed (pathlib.Path)."""
+    """Return a folder outside of the checkout with a playbook and the installed collection (pathlib.Path)."""
     folder = tmp_path_factory.mktemp("outside")
     (folder / "ansible.cfg").write_text("[defaults]\ncollections_path = collections\n")
     (folder / "play.yml").write_text(PLAYBOOK)
@@ -177,7 +177,7 @@ def state(folder):
 
 
 def test_roles_of_the_collection_are_used_from_outside(applied):
-    """Certificates are made by two roles, one by means of the other; a second run changes nothing."""
+    """Two roles create certificates, one of them by using the other; a second run changes nothing."""
     first = state(applied)
     assert {"site.key", "site.pem", "client.key", "client.pem"} <= set(first)
     names = json.loads((applied / "names.json").read_text())
@@ -187,14 +187,14 @@ def test_roles_of_the_collection_are_used_from_outside(applied):
 
 
 def test_modules_and_filters_are_found_by_roles_of_the_collection(applied):
-    """By the names that they have in a checkout too, with what they import."""
+    """They are found by the same names as in a checkout, together with the code that they import."""
     assert f"there is no {applied}/nowhere/mmlscluster" in (applied / "gpfs").read_text()
     assert "omero-py is missing for" in (applied / "omero_group").read_text()
     assert omero_password_hash("secret", 0) in (applied / "sql").read_text()
 
 
 def test_artifact_has_what_roles_need_and_no_more(artifact):
-    """No site, no secrets, nothing of tests."""
+    """It contains no site, no secrets and no tests."""
     with tarfile.open(artifact) as archive:
         names = archive.getnames()
     top = {name.split("/")[0] for name in names}
@@ -212,7 +212,7 @@ def test_one_version():
 
 
 def test_dependencies_are_those_that_are_tested():
-    """The collection asks for the versions of requirements.yml, or newer ones, of all that its roles use."""
+    """The collection requires every collection that its roles use, in the version of requirements.yml or newer."""
     tested = {
         each["name"]: each["version"]
         for each in yaml.safe_load((PROJECT / "requirements.yml").read_text())["collections"]

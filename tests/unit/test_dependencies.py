@@ -24,7 +24,7 @@ ALL = {
     "storage-kernel",
     "study",
 }
-# Who starts from an inventory of the demo's.
+# The scenarios that start from the demo's inventory.
 DEMO = ALL - {"gpfs", "openstack"}
 PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "proxy-settings", "study"}
 OMERO = {*LAYERS[3:5], *PROXY, "omero-faults", "omero-upgrade", "web-faults"}
@@ -56,7 +56,7 @@ def states(project):
 @pytest.mark.parametrize(
     ("path", "due"),
     [
-        # What nobody leads to is everybody's.
+        # Files that affect all scenarios.
         ("ansible.cfg", ALL),
         ("group_vars/all/network.yml", ALL),
         ("plugins/action/verify_layer.py", ALL),
@@ -66,7 +66,7 @@ def states(project):
         ("scripts/podman", ALL),
         ("scripts/lib/vitrine_cli/checks.py", ALL),
         ("tests/conftest.py", ALL),
-        # A layer's own, and what is above.
+        # Files that affect a layer and the layers above it.
         ("inventories/demo/hosts.yml", DEMO),
         ("roles/firewall/templates/nftables.conf.j2", ALL - {"gpfs"}),
         ("tests/hosts/test_hosts.py", ALL - {"gpfs"}),
@@ -79,7 +79,7 @@ def states(project):
         ("roles/nginx_cache/tasks/main.yml", PROXY),
         ("playbooks/proxy.yml", PROXY),
         ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "study"}),
-        # One scenario's.
+        # Files that affect one or two scenarios.
         ("tests/database_faults/test_database_faults.py", {"database-faults"}),
         ("tests/proxy_settings/test_proxy_settings.py", {"proxy-settings"}),
         ("molecule/rebuild/note.yml", {"study"}),
@@ -89,14 +89,14 @@ def states(project):
         ("testbed/gpfs/stand_in.py", {"gpfs"}),
         ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate"}),
         ("plugins/modules/read_study.py", {"study", "gate"}),
-        # Nobody's.
+        # Files that affect no scenario.
         ("docs/proxy.md", set()),
         ("tests/unit/test_study.py", set()),
         ("playbooks/cache.yml", set()),
     ],
 )
 def test_what_a_file_can_affect(project, path, due):
-    """As the scenarios' own files name each other."""
+    """The dependencies follow from the names in the scenarios' own files."""
     assert project.affected[path] == due
 
 
@@ -118,7 +118,7 @@ def test_what_a_change_makes_due(copy):
 
 
 def test_every_change_of_a_file_counts(copy):
-    """A file that is new, also before Git knows it, removed, executable or a link; not one that Git ignores."""
+    """New (even if not added to Git), removed, executable and linked files count; files that Git ignores do not."""
     seen = [states(copy)["proxy"]]
     path = copy / "roles/nginx_cache/tasks/new.yml"
     path.write_text("---\n")
@@ -145,7 +145,7 @@ def test_an_archive_has_the_states_of_the_checkout(copy):
 
 
 def test_every_file_affects_a_scenario_or_is_listed_as_harmless(project):
-    """With the reason; and every path in molecule/scenarios.yml is one that there is."""
+    """The list gives the reasons, and every path in molecule/scenarios.yml exists."""
     for path in project.files:
         assert bool(project.affected[path]) != bool(project.harmless(path)), path
     narrower = [path for entry in project.metadata["narrower"] for path in entry["paths"]]
@@ -164,7 +164,7 @@ def test_what_is_narrower_names_scenarios_and_layers_that_there_are(project):
 
 
 def test_a_scenario_depends_on_what_those_below_depend_on(project):
-    """Except the scenario's own settings of Molecule."""
+    """The only exception is the Molecule settings of the lower scenario."""
     for lower, upper in itertools.pairwise(LAYERS):
         extra = set(project.dependencies(lower)) - set(project.dependencies(upper))
         own = (f"molecule/{lower}/",)
@@ -202,7 +202,7 @@ def ended(name, outcome):
 
 
 def test_a_record_is_written_by_a_green_run_alone(records):
-    """A line each in the order of their names; who fails, or whose files changed meanwhile, loses the record."""
+    """Each scenario has a line, sorted by name; it loses the line if it fails or if its files change during the run."""
     for name in ("web", "hosts", "omero"):
         checks.keep_record(ended(name, "passed"), "state-1", "state-1")
     lines = [line for line in records.read_text().splitlines() if not line.startswith("#")]
@@ -228,13 +228,13 @@ def test_runs_with_something_else_neither_write_nor_use_records(project, records
 
 
 def test_conflicts_in_the_records_make_scenarios_run(records):
-    """Marks of a merge are no records, and of two lines one is taken."""
+    """Conflict markers are not read as records, and one of two conflicting lines is used."""
     records.write_text("# x\n<<<<<<< ours\nweb one\n=======\nweb two\n>>>>>>> theirs\nomero three\n")
     assert dependencies.read_records() == {"web": "two", "omero": "three"}
 
 
 def test_what_is_unchanged_is_left_out_by_name_and_counts_as_neither(project, records, monkeypatch, capsys):
-    """The rest runs; a run in which nothing ran has not passed."""
+    """All other scenarios run; a run in which nothing ran has not passed."""
     ran = []
 
     def run(phase, *_):
@@ -281,7 +281,7 @@ def test_a_layer_that_others_start_with_is_prepared_once(records):
 
 
 def test_without_changed_everything_runs(project, records):
-    """Whatever the records say."""
+    """The records are ignored."""
     known = checks.scenarios()
     for name in known:
         checks.keep_record(ended(name, "passed"), *[project.state(name)] * 2)
@@ -289,14 +289,14 @@ def test_without_changed_everything_runs(project, records):
 
 
 def test_what_cannot_run_here_says_so_first(records):
-    """A reason that stays is better than one that a change takes away."""
+    """A permanent reason is shown rather than one that the next change removes."""
     known = checks.scenarios()
     phases = checks.plan(checks.parse([]), known, {"gpfs": "no"}, {"gpfs": checks.UNCHANGED})
     assert [phase.note for phase in phases if phase.outcome] == ["no"]
 
 
 def test_a_file_on_which_a_scenario_is_not_known_to_depend_fails_it(project):
-    """Else a change of it would not make the scenario run; a folder stands for all its files."""
+    """Otherwise a change to the file would not make the scenario run; a folder stands for all of its files."""
     phase = ended("database", "passed")
     checks.check_used(phase, project, ["roles/postgresql/tasks/main.yml", "tests/database", ".vitrine/venv/x.yml"])
     assert phase.outcome == "passed"
@@ -308,7 +308,7 @@ def test_a_file_on_which_a_scenario_is_not_known_to_depend_fails_it(project):
 
 
 def test_mitogen_runs_what_was_shown_without(monkeypatch):
-    """Scenarios that say so, and the layers below any; nothing with --plain, and whoever is not of scripts/test."""
+    """Mitogen runs marked scenarios and the layers below a scenario; not with --plain, and only in scripts/test."""
     monkeypatch.delenv("ANSIBLE_STRATEGY", raising=False)
     known = checks.scenarios()
     modes = {phase.name: phase.mitogen for phase in checks.plan(checks.parse([]), known) if phase.kind == "scenario"}
@@ -323,7 +323,7 @@ def test_mitogen_runs_what_was_shown_without(monkeypatch):
 
 
 def test_no_site_depends_on_mitogen():
-    """It is named by what runs scenarios alone."""
+    """Only the code that runs scenarios refers to it."""
     files = [path for path in dependencies.files_of() if (PROJECT / path).is_file()]
     found = [path for path in files if b"mitogen" in (PROJECT / path).read_bytes()]
     allowed = ("docs/", "molecule/", "scripts/test", "scripts/lib/vitrine_cli/checks.py", "tests/unit/")

@@ -1,4 +1,4 @@
-"""What roles call things on each distribution: the same names for all, none said twice, and a refusal for others."""
+"""The distribution-specific names of roles: complete for each distribution, without duplicates; others are refused."""
 
 import functools
 import itertools
@@ -14,20 +14,20 @@ from vitrine_cli.site import PROJECT, read_inventory
 # Any inventory: Ansible is then ready to fill templates in.
 LOADER = read_inventory(["inventories/demo/hosts.yml"])[2]
 ROLES = PROJECT / "roles"
-# What their templates ask for beside facts.
+# The variables that their templates use in addition to facts.
 VALUES = {
     "omero_server_java": 17,
     "postgresql_version": 15,
     "postgresql_data_dir": "/var/lib/postgresql",
     "postgresql_client_version": 15,
 }
-# Roles that go on some of them only: docs/support.md says why.
+# Roles that support only some of the distributions: docs/support.md says why.
 WITHOUT = {"nginx_cache": {"Ubuntu-22.04", "RedHat-9"}}
 
 
 @functools.cache
 def read(path):
-    """Return what a role's YAML file has, its templates to be trusted."""
+    """Return the content of a role's YAML file, with its templates marked as trusted."""
     return LOADER.load_from_file(str(ROLES / path), trusted_as_template=True)
 
 
@@ -83,14 +83,14 @@ def asked(role):
 
 
 def variables_of(role, values):
-    """Return what role distribution knows when another role asks it on a host with these facts (dict)."""
+    """Return the variables of role distribution when another role uses it on a host with these facts (dict)."""
     own = read(f"{role}/vars/main.yml") if (ROLES / role / "vars/main.yml").exists() else {}
     known = read("distribution/defaults/main.yml") | read("distribution/vars/main.yml")
     return known | own | values | asked(role) | {"role_path": str(ROLES / "distribution")}
 
 
 def chosen(role, values):
-    """Return the distribution that role distribution takes a host for (str), empty when it refuses the host."""
+    """Return the distribution that role distribution detects on a host (str), empty if it refuses the host."""
     return template("{{ __distribution_name }}", variables_of(role, values))
 
 
@@ -125,14 +125,14 @@ def test_roles_that_need_it_are_described():
 
 @pytest.mark.parametrize("role", DESCRIBING)
 def test_where_roles_go(role):
-    """A role goes on every distribution, unless it lists those on which it does."""
+    """A role supports every distribution, unless it lists the ones that it supports."""
     listed = template(asked(role).get("distribution_supported", list(DISTRIBUTIONS)), variables_of(role, {}))
     assert set(listed) == DISTRIBUTIONS.keys() - WITHOUT.get(role, set())
 
 
 @pytest.mark.parametrize("role", DESCRIBING)
 def test_distributions_have_the_same_variables(role):
-    """On each distribution a role has the same variables, of its own."""
+    """A role defines the same variables, all of them its own, on each distribution."""
     wanted = loaded(role, "Debian-12").keys()
     assert wanted
     assert all(name.startswith(f"__{role}_") for name in wanted)
@@ -142,7 +142,7 @@ def test_distributions_have_the_same_variables(role):
 
 @pytest.mark.parametrize("role", DESCRIBING)
 def test_files_are_of_distributions(role):
-    """A file is a family's with a distribution on which the role goes, or such a distribution's."""
+    """Each file belongs to a distribution that the role supports, or to the family of such a distribution."""
     names = {name for each, name in DESCRIBED if each == role}
     families = {DISTRIBUTIONS[name][-1] for name in names}
     assert families <= files_of(role).keys() <= families | names
@@ -162,7 +162,7 @@ def test_nothing_is_said_twice(role):
 
 @pytest.mark.parametrize("role", DESCRIBING)
 def test_a_family_has_what_its_versions_share(role):
-    """What all versions of a family would say alike is in the family's file."""
+    """Values that are the same in all versions of a family are in the family's file."""
     for family in FAMILIES & files_of(role).keys():
         names = [name for each, name in DESCRIBED if each == role and DISTRIBUTIONS[name][-1] == family]
         own = [files_of(role).get(name, {}) for name in names]
@@ -172,7 +172,7 @@ def test_a_family_has_what_its_versions_share(role):
 
 @pytest.mark.parametrize(("role", "name"), DESCRIBED)
 def test_a_host_gets_its_own_names(role, name):
-    """A host gets its distribution's names, which are of the same kind as Debian's, and whole."""
+    """A host gets complete names of its distribution, of the same types as Debian's."""
     values = facts(*DISTRIBUTIONS[name])
     assert chosen(role, values) == name
     own = loaded(role, name)
@@ -203,7 +203,7 @@ def test_a_host_gets_its_own_names(role, name):
     ],
 )
 def test_a_version_comes_after_its_family(role, name, key, value):
-    """What a version's file says is stronger than what its family's says."""
+    """The values in a version's file override those in its family's file."""
     own = loaded(role, name)
     assert template(own[f"__{role}_{key}"], own) == value
 
@@ -225,7 +225,7 @@ def test_others_get_none(role, values):
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in WITHOUT.items() for name in names])
 def test_where_a_role_does_not_go(role, name):
-    """A host of a distribution on which a role does not go is refused."""
+    """A host whose distribution a role does not support is refused."""
     assert chosen(role, facts(*DISTRIBUTIONS[name])) == ""
 
 
@@ -234,9 +234,9 @@ def test_each_role_asks_for_its_own_files():
     for role in DESCRIBING:
         tasks = read(f"{role}/tasks/main.yml")
         asked = [task["vars"]["distribution_role"] for task in tasks if "distribution_role" in task.get("vars", {})]
-        # The authorities' bundle, which has a role of its own, is other roles' business too.
+        # Other roles also load the path of the CA bundle, which belongs to a role of its own.
         assert [name for name in asked if name == role or name != "ca_certificates"] == [role]
-        # Before it changes anything: all that comes first is the check of its input.
+        # Before the role changes anything: only the check of its input comes earlier.
         before = tasks[: [task.get("vars", {}).get("distribution_role") for task in tasks].index(role)]
         assert all(task.get("ansible.builtin.import_tasks") == "validate.yml" for task in before), role
 
@@ -267,7 +267,7 @@ def test_pythons_are_those_of_the_locks():
 
 @pytest.mark.parametrize(("role", "name"), DESCRIBED)
 def test_no_name_is_missing(role, name):
-    """What a role's tasks and templates call by a name of its own is known on each distribution."""
+    """Every variable of a role that its tasks and templates use is defined on each distribution."""
     texts = [
         path.read_text() for part in ("tasks", "handlers", "templates") for path in (ROLES / role / part).rglob("*.*")
     ]
@@ -282,7 +282,7 @@ def test_no_name_is_missing(role, name):
 
 
 def test_what_was_never_run_says_so():
-    """The page of supported distributions has each, and says whether it was ever run, as role distribution does."""
+    """The page lists each supported distribution, and whether the roles were ever run on it, like role distribution."""
     page = (PROJECT / "docs/support.md").read_text()
     rows = page.partition("\n\n## ")[0].partition("|---|---|\n")[2].partition("\n\n")[0].splitlines()
     assert rows.pop().startswith("| others")

@@ -32,7 +32,7 @@ FOLDERS = ("demo", "docs", "group_vars", "inventories", "molecule", "playbooks",
 FOLDERS += ("testbed", "tests")
 # As a shell ends a command, or begins another one inside of it.
 ENDS = re.compile(r"[();<>|&\n]+")
-# What is quoted, which may have the sign of a comment, or a comment.
+# A quoted string, which may contain the character that begins a comment, or a comment.
 COMMENT = re.compile(r"""('[^']*'|"(?:\\.|[^"\\])*"|\\.)|(?:(?<=\s)|^)#.*$""", re.MULTILINE)
 VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 
@@ -43,7 +43,7 @@ def text_of(page):
 
 
 def commands(text):
-    """Split a piece of shell (str) into its commands: a list of lists of words, without what is assigned before."""
+    """Split a piece of shell (str) into its commands: a list of lists of words, without the assignments before them."""
     lexer = shlex.shlex(without_comments(text), posix=True, punctuation_chars=";&|()<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
     found: list[list[str]] = [[]]
@@ -56,7 +56,7 @@ def commands(text):
 
 
 def without_comments(text):
-    """Return a piece of shell (str) without its comments, and with lines that go on as one."""
+    """Return a piece of shell (str) without its comments, and with continued lines joined."""
     return COMMENT.sub(lambda match: match[1] or "", text).replace("\\\n", " ")
 
 
@@ -280,12 +280,12 @@ def test_commands_name_what_exists(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    """Files and their headings; whoever reads the checkout finds them, and so does the site (mkdocs.yml)."""
+    """Files and their headings exist, for readers of the checkout and of the site (mkdocs.yml) alike."""
     assert faults_of_links(page, text_of(page)) == []
 
 
 def test_there_are_commands():
-    """They are found, so that their checks are not empty."""
+    """The commands are found, so the checks above do not pass for lack of commands."""
     found = [words[0] for page in PAGES for _, block in prose.blocks(text_of(page)) for words in commands(block)]
     assert {"scripts/deploy", "scripts/destroy", "scripts/test", "ansible-playbook", "ansible", "molecule"} <= set(
         found
@@ -341,7 +341,7 @@ def test_faults_in_commands_are_found(command, fault):
     ],
 )
 def test_faults_elsewhere_are_found(text, fault):
-    """In a sentence and in a session; what a program printed is no command."""
+    """Faults in a sentence and in a session are found; the output of a program is not taken for a command."""
     faults = faults_of_page(text)
     assert len(faults) == 1
     assert fault in faults[0]
@@ -367,12 +367,12 @@ def test_faults_in_links_are_found(link, fault):
     "link", ["[x](gate.md#the-gate)", "[x](#page)", "[x](https://example.org/no.md)", "`[x](no.md)`"]
 )
 def test_right_links_are_left_alone(link):
-    """Also those to other sites, which are not asked, and what is no link."""
+    """Links to other sites are not followed, and text that only looks like a link is ignored."""
     assert faults_of_links("docs/page.md", f"# Page\n\n{link}\n") == []
 
 
 def test_headings_become_anchors():
-    """As a forge makes them: without punctuation, with a number for the second."""
+    """Anchors are made as on GitHub and GitLab: without punctuation, and with a number for the second of a name."""
     assert prose.anchors("# A `b`, c\n\n## A b c\n\nTitle\n-----\n") == {"a-b-c", "a-b-c-1", "title"}
 
 

@@ -53,7 +53,7 @@ def kernel(target="/gpfs/idr", source="idr", fstype="gpfs", options="ro,relatime
 
 
 def test_kinds_of_rows_are_kept_apart():
-    """A HEADER of its own for each; one without rows is there and empty; values are decoded."""
+    """Each kind has its own HEADER; a kind without rows is present but empty; values are decoded."""
     rows = parse(CLUSTER)
     assert [node["ipAddress"] for node in rows["clusterNode"]] == ["10.0.0.1", "10.0.0.4"]
     assert rows["clusterSummary"][0]["rshPath"] == "/usr/bin/ssh"
@@ -72,19 +72,19 @@ def test_a_value_with_blanks_and_brackets():
 
 
 def test_warnings_between_the_lines():
-    """They are none of ours."""
+    """Warnings are ignored."""
     assert parse("mmgetstate: a warning\n\n" + STATE.format("down"))[""][0]["state"] == "down"
 
 
 @pytest.mark.parametrize("text", ["", "mmgetstate: [E] something\n", "mmgetstate::0:1:::image01:4:active:1:\n"])
 def test_what_cannot_be_read_is_an_error(text):
-    """Nothing is taken for an answer that is none."""
+    """Unreadable output is never taken for an answer."""
     with pytest.raises(GpfsError, match="HEADER"):
         parse(text)
 
 
 def test_a_file_system_alone():
-    """Rows of others are left out."""
+    """Rows about other file systems are left out."""
     assert read_file_system(FILE_SYSTEM, "idr")["defaultMountPoint"] == "/gpfs/idr"
 
 
@@ -107,7 +107,7 @@ def test_a_node_of_another_cluster():
         (MOUNT.format("RO"), kernel(source="/dev/idr"), "mounted"),
         (MOUNT_HEADER, kernel()[:1], "absent"),
         (ELSEWHERE, kernel()[:1], "absent"),
-        # In use by a command of Storage Scale, and no mount.
+        # Used internally by a command of Storage Scale, and not a mount.
         (MOUNT.format("internal"), kernel()[:1], "absent"),
         (MOUNT.format("RO"), kernel()[:1], "stale"),
         (MOUNT_HEADER, kernel(), "stale"),
@@ -123,19 +123,19 @@ def test_a_node_of_another_cluster():
     ],
 )
 def test_judgement(said, seen, state):
-    """Neither the product nor the kernel is believed alone."""
+    """Neither the product's report nor the kernel's is trusted alone."""
     assert judge_mount(WANTED, NODE, said, seen)[0] == state
 
 
 @pytest.mark.parametrize(("mode", "options"), [("RO", "rw"), ("RW", "ro"), ("RO", "ro")])
 def test_a_mount_that_should_be_writable(mode, options):
-    """Read-only is as wrong as writable, where it was not meant."""
+    """A mount that is read-only by mistake is as wrong as one that is writable by mistake."""
     state, _ = judge_mount(WANTED | {"read_only": False}, NODE, MOUNT.format(mode), kernel(options=options))
     assert state == "read_only"
 
 
 def test_a_file_system_of_another_cluster():
-    """It is right where that cluster is named."""
+    """The file system is accepted if the configuration names that cluster."""
     said = MOUNT.format("RO").replace(":idr:gpfs.", ":idr:other.")
     assert judge_mount(WANTED | {"owning_cluster": "other.example.org"}, NODE, said, kernel())[0] == "mounted"
 
@@ -168,7 +168,7 @@ def answers(**changed):
     ],
 )
 def test_a_node_that_is_asked(changed, state, words):
-    """What a command refuses or does not answer is part of what is seen."""
+    """The refusals and timeouts of commands are part of the result."""
     seen = Node(answers(**changed)).read_mount(WANTED, NODE)
     assert seen["state"] == state
     assert words in seen["seen"]
@@ -190,7 +190,7 @@ def test_a_fileset(answer, state):
 
 
 def test_a_command_that_fails_about_the_node():
-    """Its own words are what is said."""
+    """The message quotes the command."""
     asked = Node(lambda words: (1, "", "mmlscluster: This node does not belong to a GPFS cluster.\n"))
     with pytest.raises(GpfsError, match="does not belong to a GPFS cluster"):
         asked.read()

@@ -49,7 +49,7 @@ def written(name):
 
 @pytest.mark.parametrize("name", known_inventories())
 def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
-    """Each inventory links to groups.yml, and its groups are those that the plays know."""
+    """Each inventory links to groups.yml, and has the groups that the plays use."""
     inventory, _, _ = read_inventory(written(name))
     assert model <= set(inventory.groups)
     assert (PROJECT / "inventories" / name / "groups.yml").resolve() == PROJECT / "groups.yml"
@@ -57,7 +57,7 @@ def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
 
 @pytest.mark.parametrize("name", known_inventories())
 def test_an_inventory_makes_a_site(name):
-    """What the scripts need to know is there."""
+    """Every inventory has the data that the scripts need."""
     site = load_site(written(name))
     assert site.name
     assert site.layers
@@ -65,7 +65,7 @@ def test_an_inventory_makes_a_site(name):
 
 
 def test_the_servers_that_a_cloud_is_asked_for():
-    """They follow from groups and host variables; before there are any servers, a host has no volumes to check."""
+    """They are derived from groups and host variables; until servers exist, a host has no volumes to check."""
     inventory, manager, loader = read_inventory(written("openstack"))
     from ansible.vars.hostvars import HostVars
 
@@ -83,7 +83,7 @@ def test_the_servers_that_a_cloud_is_asked_for():
 
 
 def test_a_cloud_that_cannot_be_asked(monkeypatch, tmp_path):
-    """Without its entry in clouds.yaml the inventory is refused, with where to look."""
+    """Without an entry in clouds.yaml, the inventory is refused with a message that says where to look."""
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     (tmp_path / "clouds.yaml").write_text("clouds: {}")
     with pytest.raises(RefusedError, match=r"clouds[.]yaml"):
@@ -129,7 +129,7 @@ def test_every_playbook_of_a_layer_has_a_gate(layers):
         assert last["any_errors_fatal"] is True, layer
         assert last["tags"] == [layer, "verify"]
         for play in plays[:-1]:
-            # Before the layer's own gate there may be that of some of its hosts.
+            # A gate for some of the layer's hosts may come before the layer's own gate.
             is_gate = "verify_layer" in play.get("tasks", [{}])[-1]
             assert play["tags"] == [layer, "verify" if is_gate else "apply"]
             assert play["any_errors_fatal"] is True, layer
@@ -197,7 +197,7 @@ def test_collections_are_those_of_the_package():
     ],
 )
 def test_who_answers_the_public(tmp_path, web, refresh, public, refreshing):
-    """OMERO.web that refreshes the cache is not asked by visitors; where there is none, all do both."""
+    """Visitors do not use a web host that refreshes the cache; without such a host, all web hosts do both."""
     (tmp_path / "groups.yml").symlink_to(PROJECT / "groups.yml")
     groups = {"web": {"hosts": dict.fromkeys(web)}, "web_refresh": {"hosts": dict.fromkeys(refresh)}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(groups))
@@ -213,7 +213,7 @@ def test_who_answers_the_public(tmp_path, web, refresh, public, refreshing):
     [(["one"], [], False, "one"), (["one", "two"], [], True, "one"), (["one", "two"], ["three"], True, "three")],
 )
 def test_who_keeps_the_sessions(tmp_path, web, keeper, shared, keeps):
-    """A single web host keeps its own sessions; of several one keeps those of all, the first if none is chosen."""
+    """A single web host stores its own sessions; of several, the chosen one or else the first stores those of all."""
     (tmp_path / "groups.yml").symlink_to(PROJECT / "groups.yml")
     groups = {"web": {"hosts": dict.fromkeys(web)}, "web_sessions": {"hosts": dict.fromkeys(keeper)}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(groups))

@@ -1,4 +1,4 @@
-"""The recap: what it says of a layer, and that silence is never success."""
+"""The recap: what it reports about a layer, and that a missing result never counts as success."""
 
 import json
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def gate_report(outcome, passed=0, failed=0, reason="", **more):
 
 
 def test_a_layer_begins_unverified():
-    """Nothing is taken for granted."""
+    """A layer without any result counts as not verified."""
     line = layer_recap.describe(layer_recap.new_layer("database"))
     assert line.split()[:5] == ["database", "not", "applied", "not", "verified"]
 
@@ -74,7 +74,7 @@ def test_a_failed_gate_is_shown_with_its_reason(recap):
 
 
 def test_a_failed_task_names_host_and_task(recap):
-    """Where it ended is said, and ignored errors are not failures."""
+    """The recap names the host and the task of the failure; ignored errors are not failures."""
     recap.v2_playbook_on_play_start(play("database", "apply"))
     recap.v2_runner_on_failed(result(name="Ignored"), ignore_errors=True)
     assert recap._layers["database"]["outcome"] == "not verified"
@@ -84,7 +84,7 @@ def test_a_failed_task_names_host_and_task(recap):
 
 
 def test_a_gate_without_hosts_is_not_verified(recap):
-    """A --limit that leaves nobody has verified nothing."""
+    """With a --limit that leaves no host, nothing was verified."""
     recap.v2_playbook_on_play_start(play("database", "verify"))
     recap.v2_playbook_on_no_hosts_matched()
     layer = recap._layers["database"]

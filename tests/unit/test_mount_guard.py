@@ -54,7 +54,7 @@ def test_blanks(guard):
     ],
 )
 def test_problems(guard, tmp_path, changes, words):
-    """Each thing that is wrong is said: what is seen and what is wanted."""
+    """Each problem is reported with the actual and the expected state."""
     path = str(tmp_path)
     (tmp_path / ".vitrine-volume").write_text("site/host01/srv\n")
     usual = {

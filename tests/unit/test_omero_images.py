@@ -67,7 +67,7 @@ def test_colour(tmp_path):
     ],
 )
 def test_refused(tmp_path, name, words):
-    """What is not read is refused by name."""
+    """A file that cannot be read is refused with a message that gives the reason."""
     (tmp_path / name).touch()
     with pytest.raises(Unsupported, match=words):
         pixels.read(tmp_path / name)
@@ -167,7 +167,7 @@ def test_plate(tmp_path):
 
 @pytest.mark.parametrize("side", ["Rows", "Columns"])
 def test_well_beyond_the_edge(tmp_path, side):
-    """A plate that says to be smaller than its wells reach is as large as they reach."""
+    """A plate whose declared size is too small for its wells is as large as its wells require."""
     plates.write_plate(tmp_path / "x.ome.tif", lambda root: root.find("{*}Plate").set(side, "1"))
     (plate,) = ome_xml.contents(tmp_path / "x.ome.tif").plates
     assert (plate.rows, plate.columns) == (2, 3)
@@ -215,7 +215,7 @@ def test_plate_refused(tmp_path, path, name, value, words):
     ],
 )
 def test_broken_xml(tmp_path, text, words):
-    """OME-XML that is broken, or elsewhere, is not passed over."""
+    """Broken OME-XML, and OME-XML in another file, is not silently ignored."""
     plates.write_plate(tmp_path / "x.ome.tif")
     tifffile.tiffcomment(tmp_path / "x.ome.tif", text)
     with pytest.raises((ValueError, Unsupported), match=words):
@@ -239,7 +239,7 @@ def test_companion(tmp_path):
 
 
 def test_image_in_another_file(tmp_path):
-    """An image of a set whose numbers lie in another of its files than that which is read has those numbers."""
+    """An image has its own pixel values even if they are not in the file of the set that is read first."""
     plates.write_companion(tmp_path / "x.companion.ome", ["a.ome.tif", "b.ome.tif"])
     text = (tmp_path / "x.companion.ome").read_text()
     for number, name in enumerate(("a.ome.tif", "b.ome.tif")):
@@ -259,7 +259,7 @@ def test_image_in_another_file(tmp_path):
     ],
 )
 def test_companion_refused(tmp_path, old, new, words):
-    """A companion file whose TIFFs are not there, or are none, is refused."""
+    """A companion file is refused if its TIFFs are missing or are not TIFFs."""
     path = tmp_path / "x.companion.ome"
     plates.write_companion(path, ["a.tif", "b.tif"])
     path.write_text(path.read_text().replace(old, new))

@@ -25,7 +25,7 @@ FOLDER = ["curator_2", "2026-01", "31", "12-00-00.000000"]
     ],
 )
 def test_client_path(path, wanted):
-    """Where a file came from is noted without what some system has no name for."""
+    """The recorded client path contains no characters that some systems do not allow in names."""
     assert file_paths.client_path(path) == wanted
 
 
@@ -42,18 +42,18 @@ def test_client_path(path, wanted):
     ],
 )
 def test_place(path, wanted):
-    """A name that leads out of an import's folder is taken, and leads nowhere outside of the repository."""
+    """A name that points out of an import's folder is accepted, but never leads outside of the repository."""
     assert file_paths.place(FOLDER, path) == wanted
 
 
 def test_no_place():
-    """A path without a name is none."""
+    """A path without a file name is refused."""
     with pytest.raises(ValueError, match="no name"):
         file_paths.place(FOLDER, "/")
 
 
 def test_is_image(tmp_path):
-    """A byte of no format is no image, a name of a known format is one, and of others the stand-in says so."""
+    """A single byte is no image, a file with a known suffix is one, and other files are reported as unsupported."""
     for name, content in (("x.jpg", b"x"), ("broken.png", b"no picture"), ("one.png", b"x"), ("real.jpg", b"xx")):
         (tmp_path / name).write_bytes(content)
     assert not ome_xml.is_image(tmp_path / "x.jpg")
@@ -85,12 +85,12 @@ def test_path_of_pyramid(number, wanted):
     ],
 )
 def test_pyramid_required(width, height, kind, more, wanted):
-    """Images of large planes have pyramids, but for those of fractions."""
+    """Images with large planes have pyramids, except those with floating-point pixels."""
     assert pyramids.required(SETTINGS | more, width, height, kind) is wanted
 
 
 def test_missing_pyramid():
-    """A client is told which image waits, and for how long."""
+    """The client is told which image is waiting, and for how long."""
     sizes = {"sizeX": 3200, "sizeY": 3200, "sizeZ": 1, "sizeC": 1, "sizeT": 1}
     error = MissingPyramid(5, pyramids.path_of(SETTINGS, 5), pyramids.back_off(sizes))
     assert str(error) == "Missing pyramid:/srv/omero/Pixels/5_pyramid"
@@ -107,7 +107,7 @@ def test_missing_pyramid():
     ],
 )
 def test_order_of_wells(text, wanted):
-    """Wells come in no order of rows, unless somebody asks for one."""
+    """Wells are returned in no particular row order, unless a query specifies one."""
     groups = {7: permissions.from_string("rwr---")}
     context = permissions.Context(3, permissions.ALL_GROUPS, memberships=groups, group_permissions=groups)
     assert compile_query(text, {}, context).sql.endswith(wanted)

@@ -100,7 +100,7 @@ def test_settings_are_known_to_the_release(given):
 
 @pytest.mark.parametrize("name", ["omero.pixeldata.fail_if_missing", "omero.db.nam", "omero.jvmcfg.percent_blitz"])
 def test_what_is_not_known(name):
-    """The list does not take everything: the first was in the role, and no release knows it."""
+    """The list rejects unknown names: the role once set the first of them, which no release supports."""
     assert not is_known(name)
 
 
@@ -134,7 +134,7 @@ def test_database_has_its_settings_where_the_driver_looks():
     ],
 )
 def test_reason(start, log, wanted):
-    """The innermost cause of an error of the start is the reason; another error is none."""
+    """The innermost cause of a startup error is the reason; any other error is not a reason."""
     assert start.reason(log) == wanted
 
 
@@ -150,7 +150,7 @@ def test_reason(start, log, wanted):
     ],
 )
 def test_last_words(start, errors, log, wanted):
-    """What Java says of itself goes before errors in the log, these before anything else."""
+    """Java's own errors take precedence over errors in the log, which take precedence over anything else."""
     assert start.last_words(errors, log) == wanted
 
 
@@ -181,7 +181,7 @@ def test_tail(start, tmp_path):
     ],
 )
 def test_wait(start, monkeypatch, comes, ended, log, wanted):
-    """The start ends when the server answers, when its log says that it will not come, else at the end of the time."""
+    """The start ends when the server answers, when its log reports a startup error, or after the timeout."""
     monkeypatch.setattr(start, "PAUSE", 0.01)
     monkeypatch.setattr(start, "TRACE", 0.01)
     monkeypatch.setattr(start, "ask", lambda port, answered: answered.set() if comes else None)

@@ -1,4 +1,4 @@
-"""Sessions of modules with OMERO.server: they wait for a server that has just started, and for nothing else."""
+"""Sessions of modules with OMERO.server: they wait only for a server that has just started."""
 
 import sys
 import types
@@ -63,7 +63,7 @@ def test_waits_for_a_server_that_has_just_started(problem):
 @pytest.mark.parametrize("problem", [NOT_READY, Refused(), NO_VERIFIER])
 @pytest.mark.parametrize(("timeout", "tries"), [(0, 1), (30, 31)])
 def test_gives_up(problem, timeout, tries):
-    """The wait for a server that never gets there ends when it should."""
+    """The wait for a server that never becomes ready ends after the timeout."""
     client = Client(*[problem] * 100)
     with pytest.raises(type(problem)):
         omero_session.create_session(client, "root", "x", timeout)
@@ -72,7 +72,7 @@ def test_gives_up(problem, timeout, tries):
 
 @pytest.mark.parametrize("problem", [PermissionError("Password check failed"), Denied("Password check failed")])
 def test_other_refusals_are_not_repeated(problem):
-    """A wrong password stays wrong."""
+    """A login with a wrong password is not repeated."""
     client = Client(problem, "session")
     with pytest.raises(type(problem)):
         omero_session.create_session(client, "root", "x", timeout=30)
@@ -83,7 +83,7 @@ def test_other_refusals_are_not_repeated(problem):
 
 
 class Failed(Exception):
-    """What ends a module that fails."""
+    """The exception that ends a failing module."""
 
 
 class Module:
@@ -124,7 +124,7 @@ def log_in(monkeypatch):
 
 
 def test_says_how_long_it_waited(log_in):
-    """Whoever has waited for a wrong port learns for how long, and what to set."""
+    """The message says how long the module waited, and which variable to set."""
     assert log_in(120, *[Refused()] * 200) == (
         "OMERO.server on omero01:4064 does not answer after 120 s (login_timeout: 120 s): "
         "Ice.ConnectionRefusedException:\nConnection refused"
@@ -134,6 +134,6 @@ def test_says_how_long_it_waited(log_in):
 
 
 def test_says_nothing_of_a_wait_that_was_none(log_in):
-    """What is refused at once is told as that."""
+    """An immediate refusal is reported without a waiting time."""
     message = log_in(120, Denied("Password check failed"))
     assert message == "curator cannot log in to OMERO.server on omero01:4064: Password check failed"

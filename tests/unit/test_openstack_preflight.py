@@ -1,4 +1,4 @@
-"""What the preflight of an OpenStack counts and says; the questions themselves are asked of real services."""
+"""What the preflight of an OpenStack counts and reports; its queries are tested with real services."""
 
 import types
 
@@ -39,7 +39,7 @@ def test_missing_things_are_counted_as_quotas_do():
 
 
 def test_a_flavor_that_is_missing_counts_nothing():
-    """It is a problem of its own, and the rest is still counted."""
+    """The missing flavor is a separate problem, and the rest is still counted."""
     assert preflight.count([server("a", "none"), server("b")], [], FLAVORS, 0, 0, COMPLETE)["cores"] == 1
 
 
@@ -65,7 +65,7 @@ def test_a_quota_that_is_exceeded_already_does_not_matter_to_whom_needs_nothing(
 
 
 def test_every_absence_is_told_with_what_there_is():
-    """A name that was mistyped is found by looking at the others."""
+    """The message lists the names that exist, so that a typing error is easy to find."""
     problems = preflight.absences(["small", "smal", "tiny"], FLAVORS, "flavor", "servers")
     assert problems == [
         "flavor 'smal' (servers) is not in this cloud; it has big, small.",
@@ -74,7 +74,7 @@ def test_every_absence_is_told_with_what_there_is():
 
 
 def test_a_server_without_floating_ip_is_seen():
-    """Its fixed address is none."""
+    """A fixed address does not count as a floating IP."""
     fixed, floating = {"OS-EXT-IPS:type": "fixed"}, {"OS-EXT-IPS:type": "floating"}
     assert not preflight.has_floating_ip(None)
     assert not preflight.has_floating_ip(types.SimpleNamespace(addresses={"n": [fixed]}))
@@ -82,7 +82,7 @@ def test_a_server_without_floating_ip_is_seen():
 
 
 def test_a_volume_that_would_shrink_is_told():
-    """One that is missing, as large or smaller is none of them."""
+    """A volume that is missing, of the same size or smaller is not reported."""
     wanted = [{"name": name, "size": 10} for name in ("missing", "same", "smaller", "larger")]
     (problem,) = preflight.shrinking(wanted, {"same": 10, "smaller": 5, "larger": 11})
     assert problem.startswith("volume 'larger' has 11 GiB, expected 10;")
@@ -96,7 +96,7 @@ def test_a_source_is_found_by_name_or_id():
 
 
 def test_a_source_that_is_no_source_is_told():
-    """None of the name, two of the name, or one with more than the volume has room for."""
+    """No source has the name, two sources have it, or the source is larger than the volume."""
     offered = [thing("1", "twice", 1), thing("2", "twice", 1), thing("3", "large", 20)]
     wanted = [{"name": "new", "size": 10, "snapshot": source} for source in ("none", "twice", "large")]
     problems = preflight.unfit_sources(wanted, "snapshot", offered)

@@ -1,4 +1,4 @@
-"""Which of a cloud's resources are tagged; that it is done is seen on real services."""
+"""Which of a cloud's resources are tagged; the tagging itself is tested with real services."""
 
 import types
 
@@ -13,14 +13,14 @@ def resource(name, *tags):
 
 
 def test_what_has_the_tag_is_left_alone():
-    """A second run changes nothing, and other tags are no matter."""
+    """A second run changes nothing, and other tags do not matter."""
     first, second = resource("a", "other"), resource("b", "other", "mine")
     assert openstack_tag.untagged([first, second], ["a", "b"], "name", {"mine"}) == [first]
 
 
 @pytest.mark.parametrize(("names", "number"), [(["none"], 0), (["twice"], 2)])
 def test_a_name_that_is_not_of_one_thing_is_refused(names, number):
-    """Nothing of somebody else is tagged by mistake."""
+    """No resource of somebody else is tagged by mistake."""
     found = [resource("twice"), resource("twice")]
     with pytest.raises(LookupError, match=f"{number} are called '{names[0]}'"):
         openstack_tag.untagged(found, names, "name", {"mine"})

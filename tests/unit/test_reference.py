@@ -18,7 +18,7 @@ def copy(tmp_path):
 
 
 def test_documents_are_up_to_date():
-    """What describes a variable is changed together with what is written from it: run scripts/docs."""
+    """The descriptions of variables and the documents generated from them agree; otherwise run scripts/docs."""
     assert reference.stale() == []
 
 

@@ -1,4 +1,4 @@
-"""What roles refuse before they touch a host. Ansible itself asks them, here, where nothing is changed."""
+"""What roles refuse before they change a host. Ansible itself runs their checks, on this machine, without changes."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PORTS = {"web_sessions_ports": {"own": 6379, "shared": 6379}}
 ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
 RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
 
-# Role, its tasks, what the inventory says, the host's facts, and words of the refusal; none: it is taken.
+# Role, task file, variables of the inventory, facts of the host, and words of the refusal; none if accepted.
 CASES = {
     "as it is": ("session_store", "validate", {}, {}, []),
     "password too short": (
@@ -192,13 +192,13 @@ def ask(folder, inventory, cases):
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """Return what was said to each case."""
+    """Return the message for each case."""
     return ask(tmp_path_factory.mktemp("refusals"), HOSTS, CASES)
 
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_refused(answers, case):
-    """What is wrong is refused with variable, value, what is wanted and what to do, before anything is changed."""
+    """A wrong value is refused before any change, with the variable, its value, what is expected and what to do."""
     said, changed = answers[case]
     words = CASES[case][-1]
     assert not changed

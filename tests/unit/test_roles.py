@@ -40,7 +40,7 @@ def shows_secret(task):
 
 
 def can_be_empty(content):
-    """Tell whether nothing may be left of a template (str): no fixed text is in it outside of loops and conditions."""
+    """Tell whether a template (str) can be empty: it has no fixed text outside of loops and conditions."""
     if "{%" not in content:
         return False
     while (shorter := BLOCK.sub("", content)) != content:
@@ -55,7 +55,7 @@ def test_no_loop_prints_a_secret():
 
 
 def test_no_file_is_written_from_nothing():
-    """The copy module refuses a content that is empty, as a list is on some site."""
+    """The copy module refuses empty content, and a list may be empty on some sites."""
     copies = [(path, task, task.get("ansible.builtin.copy") or {}) for path, task in every_task()]
     contents = [(path, task["name"], copy["content"]) for path, task, copy in copies if "content" in copy]
     assert len(contents) > 20
@@ -121,7 +121,7 @@ def is_template(value):
 
 @pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
 def test_inputs_have_defaults(folder):
-    """What is not required has its default in defaults/main.yml, and nothing else is there."""
+    """Exactly the inputs that are not required have a default in defaults/main.yml."""
     options, defaults = options_of(folder), read(folder / "defaults/main.yml")
     assert set(defaults) == {name for name, option in options.items() if not option.get("required")}
 
@@ -154,7 +154,7 @@ def shared_settings():
 
 @pytest.mark.parametrize("folder", USABLE_ELSEWHERE, ids=lambda folder: folder.name)
 def test_no_role_reads_the_settings_of_the_site(folder):
-    """Outside of messages, a role has no variable but its own inputs, and what Ansible knows of a host."""
+    """Outside of messages, a role uses only its own inputs and Ansible's own variables about a host."""
     words = shared_settings() | {"internal_address", "site_network", "site_name"}
     texts = []
     for path in (path for part in ("defaults", "vars", "templates") for path in (folder / part).rglob("*.*")):

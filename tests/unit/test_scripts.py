@@ -1,4 +1,4 @@
-"""What stands behind scripts/: requests that cannot be right, command lines, locks, the plan of the tests."""
+"""The code of scripts/: invalid requests, command lines, locks, and the plan of the tests."""
 
 import dataclasses
 import os
@@ -86,7 +86,7 @@ def test_an_unknown_inventory_is_refused_with_what_there_is(checkout):
 
 
 def test_an_inventory_that_cannot_be_read_is_refused(tmp_path):
-    """Ansible's words are in the message."""
+    """The message contains Ansible's own message."""
     (tmp_path / "hosts.yml").write_text("all: [not, a, mapping\n")
     with pytest.raises(RefusedError, match="cannot be read"):
         site.load_site([str(tmp_path)])
@@ -99,7 +99,7 @@ def test_layers_below(example, checkout):
 
 
 def test_an_unknown_layer_is_refused_with_what_there_is(example, checkout):
-    """So is one without a playbook."""
+    """A layer without a playbook is refused as well."""
     with pytest.raises(RefusedError, match=r"no layer 'databse'.*hosts, storage, database"):
         site.layers_below(example, "databse", checkout)
     with pytest.raises(RefusedError, match="no playbook"):
@@ -120,7 +120,7 @@ def test_one_layer():
 
 
 def test_further_arguments_are_ansibles():
-    """What follows `--` is not looked at."""
+    """Arguments after `--` are passed on unchanged."""
     assert command("--", "--limit", "web", "--layer") == ["--limit", "web", "--layer", "playbooks/site.yml"]
 
 
@@ -134,7 +134,7 @@ def test_a_wrong_command_line(arguments, capsys):
 
 
 def test_containers_take_root(example, monkeypatch):
-    """Said before anything is changed."""
+    """The refusal comes before any change."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(RefusedError, match="root"):
         deploy.check_machine(example)
@@ -142,7 +142,7 @@ def test_containers_take_root(example, monkeypatch):
 
 
 def test_no_space(example, monkeypatch):
-    """Said before anything is changed, with the place."""
+    """The refusal comes before any change, and names the directory."""
     usage = shutil.disk_usage("/")._replace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(RefusedError, match="GiB of free space"):
@@ -150,7 +150,7 @@ def test_no_space(example, monkeypatch):
 
 
 def test_a_site_is_worked_on_by_one_at_a_time(example):
-    """The second is told who the first is, and the site is free afterwards."""
+    """The second process is told about the first, and the site is unlocked afterwards."""
     try:
         with (
             processes.lock(example, "scripts/deploy example"),
@@ -180,14 +180,14 @@ def test_a_signal_ends_the_program_that_was_started(monkeypatch):
 
 
 def test_secrets_elsewhere_are_not_removed(example):
-    """Only what lies in the checkout is ours to remove."""
+    """Only passwords inside the checkout are removed."""
     example.secrets.mkdir()
     assert not destroy.remove_secrets(example)
     assert example.secrets.is_dir()
 
 
 def test_folders_are_removed_when_empty_only(tmp_path):
-    """Something of somebody else's stays."""
+    """Files of other sites are kept."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     (tmp_path / "empty").mkdir()
@@ -252,7 +252,7 @@ def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, c
 
 
 def test_lists_are_in_the_order_of_the_layers():
-    """What builds on nothing but bare hosts comes last."""
+    """Scenarios that build only on bare hosts come last."""
     known = list(checks.scenarios())
     assert known[:2] == ["hosts", "storage"]
     assert checks.scenarios()["database"] == ["hosts", "storage"]
@@ -269,13 +269,13 @@ def test_what_is_said_of_scenarios_is_about_scenarios():
     for name, traits in checks.traits().items():
         assert name in checks.scenarios()
         assert traits.keys() <= {"on_top_of", "hosts_of_its_own", "mitogen", "needs"}
-        # These are the whole deploy as a site has it.
+        # Together, these are a complete deploy as on a real site.
         assert not (traits.get("mitogen") and name in load_site(TEST_INVENTORIES).layers)
         assert traits.get("needs", "stand_in") in ("stand_in", "user_mode_linux")
 
 
 def test_an_unknown_scenario_is_refused():
-    """With what there is."""
+    """The message lists the scenarios that exist."""
     with pytest.raises(RefusedError, match=r"no scenario 'nope'.*hosts, storage"):
         checks.plan(checks.parse(["--scenario", "nope"]), checks.scenarios())
 
@@ -298,7 +298,7 @@ def test_everything_is_planned_unless_something_is_asked_for():
     ],
 )
 def test_what_cannot_be_run_here_is_left_out(monkeypatch, capsys, official_zip, processor, name, reason):
-    """It is not run, does not count, and the reason is told; who asks for it is refused."""
+    """The scenario is not run or counted, and the reason is shown; an explicit request for it is refused."""
     ran = []
     monkeypatch.setattr(checks, "run_phase", lambda phase, *_: ran.append(phase.name))
     known = checks.scenarios()
@@ -320,7 +320,7 @@ def test_nothing_is_left_out_without_a_reason():
 
 @pytest.fixture
 def outcomes(monkeypatch):
-    """Return a function that runs phases which end as told (dict of str), and gives those that ran."""
+    """Return a function that runs phases with given outcomes (dict of str), and returns the phases that ran."""
 
     def run(phases, told, lane_list=LANE):
         ran = []
@@ -353,7 +353,7 @@ def test_what_builds_on_a_failure_is_not_run_and_counts_as_failed(outcomes, caps
 
 
 def test_scenarios_run_side_by_side_as_soon_as_what_they_build_on_has_passed(monkeypatch):
-    """Each in a lane that no other has, after the first, which makes the image of all hosts."""
+    """Each runs in a lane of its own, after the first scenario, which creates the image of all hosts."""
     ended, together, begun = [], [], threading.Event()
 
     def run(phase, lane, _pass_fds):
@@ -376,7 +376,7 @@ def test_scenarios_run_side_by_side_as_soon_as_what_they_build_on_has_passed(mon
 
 
 def test_others_wait_for_the_first_scenario_that_runs(outcomes):
-    """One that is left out makes no image for the others."""
+    """A scenario that is left out creates no image for the others."""
     phases = scenario_phases()
     phases[1].outcome = "left out"
     ran = outcomes(phases, {}, [lanes.Lane(0), lanes.Lane(1), lanes.Lane(2)])
@@ -443,7 +443,7 @@ def test_lanes_share_snapshots_and_passwords_and_no_host():
 
 
 def test_what_runs_in_a_lane_is_started_in_its_network():
-    """The first lane is this machine's own; what has hosts of another site needs none."""
+    """The first lane is this machine's own network; scenarios with hosts of another site need no lane."""
     phase = checks.Phase("web", "scenario", ["molecule"], needs_lane=True)
     assert checks.placed(phase, lanes.Lane(0)) == (["molecule"], {})
     command, environment = checks.placed(phase, lanes.Lane(1))
@@ -486,7 +486,7 @@ def test_unit_tests_are_counted(code, output, passed, failed):
 
 
 def test_the_steps_of_a_scenario_are_timed():
-    """From the begin of one to the begin of the next."""
+    """The time is measured from the start of a step to the start of the next."""
     assert checks.describe_steps([("create", 1.0), ("converge", 9.0)], 39.4) == "create 8, converge 30"
     assert checks.describe_steps([], 5.0) == ""
     assert checks.STEP.match("INFO     [hosts > create] Executing\n")[1] == "create"

@@ -1,4 +1,4 @@
-"""What the tests' cloud makes of neutron's rules; that packets follow them is seen on its servers."""
+"""The rules that the test cloud derives from neutron's; their effect on packets is tested on its servers."""
 
 import importlib.util
 import pathlib
@@ -37,7 +37,7 @@ def policy(router, **changes):
 
 
 def test_a_remote_group_is_each_of_its_addresses(router):
-    """And nothing where it has none."""
+    """A remote group without addresses results in no rule."""
     addresses = {"others": {"10.0.0.3", "10.0.0.2"}, "none": set()}
     assert router.matches(policy(router, remote_group="others"), addresses) == [
         " -s 10.0.0.2/32 -p tcp --dport 5432:5432",
@@ -56,7 +56,7 @@ def test_a_range_is_itself_and_none_is_everybody(router):
 
 
 def test_a_rule_that_is_not_known_is_refused(router):
-    """Nothing passes, and nothing is kept back, by accident."""
+    """No packet is accepted or dropped by accident."""
     with pytest.raises(ValueError, match="this stand-in supports only ports of tcp and udp"):
         router.matches(policy(router, protocol="sctp"), {})
 

@@ -1,4 +1,4 @@
-"""What runs on a site knows nothing of what simulates one (testbed/README.md, ADR 0022)."""
+"""Nothing that runs on a site refers to the testbed (testbed/README.md, ADR 0022)."""
 
 import re
 
@@ -15,7 +15,7 @@ LAYERS = yaml.safe_load((PROJECT / "group_vars/all/site.yml").read_text())["laye
 GATES = [f"tests/{layer}" for layer in LAYERS] + ["tests/study", "tests/gpfs", "tests/conftest.py"]
 SETTINGS = ["group_vars", "groups.yml", "inventories/openstack", "inventories/static"]
 PRODUCTION = ["playbooks", "roles", "plugins", *SETTINGS, *GATES]
-# What the scripts know of hosts on this machine, and which folders a scenario's own files lead to.
+# The scripts read variables of hosts on this machine, and follow a scenario's own files.
 SCRIPTS = {
     ("scripts/lib/vitrine_cli/site.py", "provision_local"),
     ("scripts/lib/vitrine_cli/dependencies.py", "testbed"),
@@ -23,7 +23,7 @@ SCRIPTS = {
 
 
 def names_in(text):
-    """Return what a text (str) names of the testbed: its folder, its roles; a role's variables begin with its name."""
+    """Return the names of the testbed that a text (str) has: its folder, and its roles, also in names of variables."""
     return set(re.findall("|".join(["testbed", *ROLES]), text))
 
 
@@ -82,5 +82,5 @@ def test_the_demo_has_its_stand_in_built(monkeypatch, official, files):
 
 
 def test_a_role_is_in_one_folder_alone():
-    """Of two roles with the same name Ansible takes the first, without a word."""
+    """Of two roles with the same name, Ansible uses the first without a warning."""
     assert not {path.name for path in (PROJECT / "roles").iterdir()} & set(ROLES)

@@ -69,7 +69,7 @@ def test_the_journal_is_part_of_the_failure():
 
 
 def test_skipped_checks_alone_do_not_verify(gate):
-    """Where everything was skipped, nothing was seen."""
+    """If every check was skipped, nothing was verified."""
     checks, problems, code = gate("import pytest\n@pytest.mark.skip\ndef test_it():\n    pass\n")
     assert [check["outcome"] for check in checks] == ["skipped"]
     assert verify_layer.judge(checks, problems, code) == ("failed", "no check ran")
@@ -107,12 +107,12 @@ def test_no_check_has_a_default_of_a_role():
 
 
 def test_no_check_does_not_verify(gate):
-    """A file without checks is a gate that is open."""
+    """A gate without checks must not let a deploy pass."""
     assert verify_layer.judge(*gate("")) == ("failed", "no check ran")
 
 
 def test_checks_that_cannot_be_read_fail_the_gate(gate):
-    """An error in the checks themselves is not the hosts' success."""
+    """An error in the checks themselves does not count as success."""
     outcome, reason = verify_layer.judge(*gate("import no_such_module\n"))
     assert outcome == "failed"
     assert "no_such_module" in reason
@@ -148,7 +148,7 @@ def test_what_was_seen(longrepr, seen):
 
 
 def test_secrets_are_blotted_out():
-    """Every secret goes, the longer first where one contains the other, and signs are taken literally."""
+    """Every secret is masked, longer ones first if one contains another; special characters are taken literally."""
     hide = verify_layer.redactor({"s3cret.x", "s3cret.xy"})
     assert hide("a s3cret.xy b s3cret.x c s3cretzx") == "a ******** b ******** c s3cretzx"
     assert verify_layer.redactor(set())("as it is") == "as it is"
@@ -162,5 +162,5 @@ def test_names_of_secrets(name):
 
 @pytest.mark.parametrize(("name", "kept"), [("ansible_host", True), ("ansible_become", True), ("ansible_facts", False)])
 def test_only_connection_variables_reach_the_checks(name, kept):
-    """How to reach a host is the checks' business; the rest of ansible_* is the run's."""
+    """The checks get the variables for connecting to a host, but no other ansible_* variables of the run."""
     assert bool(verify_layer.CONNECTION.match(name)) == kept

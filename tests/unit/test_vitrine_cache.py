@@ -51,7 +51,7 @@ def keep(tmp_path):
     ],
 )
 def test_key(tool, arguments, key):
-    """Parameters are in the order of their names, unless OMERO.web reads the names otherwise than they are written."""
+    """Parameters are sorted by name, except if OMERO.web decodes a name differently from how it is written."""
     assert tool.ordered(arguments) == key
 
 
@@ -76,7 +76,7 @@ def report(capsys):
     ],
 )
 def test_choice(tool, keep, capsys, choice, chosen):
-    """Of several choices all must hold; an id is a whole word of the path or a parameter's value."""
+    """Several criteria must all match; an ID is a whole segment of the path or the value of a parameter."""
     keep("api", "/api/v0/m/images/12/?")
     keep("api", "/api/v0/m/images/123/?")
     keep("thumbnails", "/webgateway/render_thumbnail/12/96/?")
@@ -86,7 +86,7 @@ def test_choice(tool, keep, capsys, choice, chosen):
 
 
 def test_listings(tool, keep, capsys):
-    """A listing is what names no object, whatever page of it is asked for."""
+    """An address that names no object is a listing, whichever page of it is requested."""
     for key in ("/api/v0/m/projects/?limit=200&offset=0", "/webclient/api/containers/?id=-1&page=0"):
         keep("api", key)
     for key in ("/webclient/api/images/?id=12", "/api/v0/m/projects/12/?", "/api/v0/m/projects/12/datasets/?limit=5"):
@@ -135,7 +135,7 @@ def test_key_of_an_address(tool, address, key):
 
 
 def test_warm_leaves_out_what_is_kept(tool, keep):
-    """Nor does it ask twice for one key, for blank lines or remarks."""
+    """It also requests each key only once, and ignores blank lines and comments."""
     keep("api", "/api/a/?")
     settings = json.loads(Path(tool.SETTINGS).read_text())
     lines = ["/api/a/?_=1", "/api/b/", "/api/b/?_=1", "", "# later"]
@@ -143,14 +143,14 @@ def test_warm_leaves_out_what_is_kept(tool, keep):
 
 
 def test_an_address_of_no_zone_is_refused(tool):
-    """Before anything is asked for it is said which."""
+    """The address is reported before anything is requested."""
     settings = json.loads(Path(tool.SETTINGS).read_text())
     with pytest.raises(SystemExit, match="/nope/ belongs to no zone"):
         list(tool.missing(["/nope/"], settings))
 
 
 def test_a_refresh_without_the_listener_fails(tool, keep, capsys):
-    """What could not be asked for is counted, named and kept."""
+    """Answers that could not be requested are counted, listed and kept."""
     path = keep("api", "/api/v0/m/images/12/?")
     assert tool.main(["refresh", "--everything"]) == 1
     seen = report(capsys)

@@ -1,4 +1,4 @@
-"""Names of tasks stand alone and begin with a plain verb; messages have their form (CONTRIBUTING.md)."""
+"""Names of tasks stand alone and begin with a plain verb; messages have the required form (CONTRIBUTING.md)."""
 
 import pathlib
 import re
@@ -15,11 +15,11 @@ TASK_FILES = (
     "molecule/**/*.yml",
     "scripts/**/*.yml",
 )
-# Words that hang on the task before, or stand for the thing that should be named. `one` is allowed as a number.
+# Words that refer to the previous task, or replace the name of the object. `one` is allowed as a number.
 HANGING = r"\b(it|them|(?<!only )(?<!exactly )(?<!at most )one|ones|way|whatever|somebody|nobody|mend\w*|anew)\b"
-# The form of messages; commands that are missing on the controller have another.
+# The form of messages; messages about commands that are missing on the controller have another form.
 EXPECTATION = r"\bexpected\b|\brequires root\b|\bmissing on this machine\b"
-# Verbs that do not say what happens, and beginnings that are no imperatives.
+# Verbs that do not say what happens, and beginnings that are not imperatives.
 VAGUE = r"(Be|Bring|Do|Give|Have|Keep|Know|Lead|Let|Make|Mend|Note|Say|See|Tell)\b"
 STATEMENT = r"(A|All|An|Each|Every|Everything|It|No|Nothing|Something|That|The|They|Those|What)\b"
 SECTIONS = ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers")
@@ -108,7 +108,7 @@ def assertions(path):
     ],
 )
 def test_bad_names_are_found(name, problem):
-    """Names that a reader of the output does not understand alone."""
+    """Names that a reader of the output cannot understand without context."""
     assert any(problem in each for each in faults_of_name(name)), faults_of_name(name)
 
 
@@ -122,7 +122,7 @@ def test_good_names_pass(name):
 
 
 def test_names_of_tasks_stand_alone():
-    """Every name of a task says what happens, to what, without the task before."""
+    """Every name of a task says what happens and to which object, without reference to the previous task."""
     files = task_files()
     assert len(files) > 100
     found = [problem for path in files for problem in faults_of_file(path)]
