@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-# What the importer puts in the place of what some system has no name for, by its rules for Windows and Unix.
+# What the importer substitutes for characters that some system does not allow in names, by its Windows and Unix rules.
 _REPLACED = dict.fromkeys(range(0x20), "_") | {
     ord(unsafe): safe for unsafe, safe in zip('"*/:<>?\\|', "'x!;[]%!!", strict=True)
 }
 _NUMBERED = [f"{name}{number}" for name in ("COM", "LPT") for number in range(1, 10)]
 _NAMES = ["AUX", "CLOCK$", "CON", "NUL", "PRN", *_NUMBERED]
-# Date, time, thread and logger, which come before what a line says.
+# Date, time, thread and logger, which precede the message in a line.
 _LINE_BEGINS = re.compile(r"^\d{4}-\d\d-\d\d \S+ .*? - ")
 _NOTHING = "No imports found"
 _MOST_WORDS = 300
@@ -54,4 +54,4 @@ def said_of(path, text):
             return " ".join(words)[:_MOST_WORDS]
     if _NOTHING in text:
         return _NOTHING
-    return "nothing: it does not know the file for an image"
+    return "nothing; the file format is not supported"

@@ -95,7 +95,7 @@ No imports due to errors!
     ("path", "output", "wanted"),
     [
         ("/srv/x1/broken.png", OUTPUT, "FILE_EXCEPTION: /srv/x1/broken.png loci.formats.FormatException: Invalid PNG"),
-        ("/srv/x1/other.png", OUTPUT, "nothing: it does not know the file for an image"),
+        ("/srv/x1/other.png", OUTPUT, "nothing; the file format is not supported"),
         ("/srv/x1/one", "No imports found\n\n Usage:  importer-cli\n", "No imports found"),
         ("/srv/x1/a", "ERROR /srv/x1/a: no picture\n", "ERROR /srv/x1/a: no picture"),
     ],
