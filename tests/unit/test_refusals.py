@@ -109,7 +109,7 @@ CASES = {
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
     "no study": (
         *("study", "validate", {}, {}),
-        ["study is not set; expected its folder", "Say -e study=demo/study, or set study in the inventory"],
+        ["study is not set; expected the study's folder", "Pass -e study=demo/study, or set study in the inventory"],
     ),
     "distribution without Ice": (
         *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
