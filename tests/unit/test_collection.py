@@ -38,7 +38,7 @@ PLAYBOOK = """
         tls_certificate_subject_alt_names: ["DNS:images.example.org"]
         tls_certificate_notify: []
   tasks:
-    - name: Use a role that uses another one
+    - name: Create the certificate of a database client, which role tls_certificate signs
       ansible.builtin.include_role:
         name: vitrine.omero.postgresql_client
         tasks_from: certificate
@@ -56,14 +56,14 @@ PLAYBOOK = """
         os_family: Debian
         cacheable: true
 
-    - name: Use a role that reads the files of another one
+    - name: Load the distribution-specific variables of role time_sync
       ansible.builtin.include_role:
         name: vitrine.omero.distribution
         public: true
       vars:
         distribution_role: time_sync
 
-    - name: Write what was read
+    - name: Write the name of the time service
       ansible.builtin.copy:
         dest: "{{ place }}/names.json"
         content: "{{ {'service': __time_sync_service} | to_json }}"
@@ -88,7 +88,7 @@ PLAYBOOK = """
         - name: Write the message of gpfs_client
           ansible.builtin.copy: {dest: "{{ place }}/gpfs", content: "{{ seen }}", mode: "0644"}
 
-    - name: Apply omero_server's accounts without omero-py, and with a psql that only writes down what it is told
+    - name: Apply the accounts of omero_server without omero-py, with a psql that records its input
       block:
         - name: Use omero_server
           ansible.builtin.include_role:
