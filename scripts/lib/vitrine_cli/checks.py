@@ -203,7 +203,7 @@ def plan(options, known, impossible=None, same=None):
     known_traits = traits()
     for name in options.scenario:
         if name not in known:
-            raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
+            raise RefusedError(f"There is no scenario '{name}': expected one of {', '.join(known)}.")
         if name in impossible:
             raise RefusedError(f"The scenario '{name}' cannot be run here: {impossible[name]}.")
     everything = not (options.lint or options.unit or options.scenario)

@@ -1,12 +1,12 @@
-"""What the outcome of a scenario depends on, and at which state of that it passed last.
+"""The files that each scenario depends on, and the state of these files when the scenario last passed.
 
     python -m vitrine_cli.dependencies           the state of every scenario, as JSON
     python -m vitrine_cli.dependencies PATH...   the scenarios that a file can affect, as JSON
 
-A scenario depends on every file of the checkout, except those that are known to be others' alone. Known are the files
-in the folders of AREAS, and of those the ones that a scenario's own files lead to: by the roles, playbooks, modules,
-gates and paths that they name. What is in these folders and nobody leads to is everybody's again.
-molecule/scenarios.yml takes a few paths out, each with its reason.
+By default, a scenario depends on every file of the checkout. A file in one of the folders of AREAS affects only the
+scenarios that use it: those whose own files name it, directly or through the roles, playbooks, modules, gates and paths
+that they name. A file in these folders that no scenario uses affects all scenarios. molecule/scenarios.yml lists
+exceptions, each with its reason.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from vitrine_cli.site import PROJECT
 METADATA = "molecule/scenarios.yml"
 RECORDS = "molecule/passed.txt"
 RECORDS_HEAD = """\
-# Written by scripts/test: scenarios that passed, and the state of all that they depended on. scripts/test --changed
-# leaves out what has passed at its present state. After a conflict either line will do: a wrong one makes it run.
+# Written by scripts/test: the scenarios that passed, each with a hash of its dependencies. scripts/test --changed leaves
+# out the scenarios whose hash is unchanged. Resolve a conflict with either line: a wrong hash only causes a run.
 """
-# Below these a file affects only the scenarios that lead to it.
+# In these folders, a file affects only the scenarios that use it.
 AREAS = re.compile(
     r"(roles/[^/]+/|playbooks/[^/]+\.yml$|tests/|molecule/|inventories/[^/]+/|demo/|testbed/"
     r"|plugins/(modules|module_utils)/)"
 )
-# As a file of the checkout is named in a text: by its path, alone or behind a variable that has the checkout's.
+# A path of a file in the checkout, alone or after a variable that contains the path of the checkout.
 PATH = re.compile(
     r"(?<![\w.-])(?:roles|playbooks|tests|molecule|inventories|demo|testbed|plugins|scripts)/[\w./-]*\w", re.ASCII
 )
-# Words for people, which name files without reading them.
+# Keys of texts for people, which may mention files that are not used.
 PROSE = {"name", "fail_msg", "msg", "otherwise"}
 ROLE_ACTIONS = {"include_role", "import_role"}
 FILE_ACTIONS = {"import_playbook", "include_tasks", "import_tasks"}
 # Written by scripts/docs.
 README = re.compile(r"roles/[^/]+/README\.md")
 TEMPLATE = re.compile(r"{{.*?}}")
-# What .gitignore names, where there is no Git to read it.
+# The entries of .gitignore, for checkouts without Git.
 NOT_IN_GIT = {".git", ".vitrine", "reports", "secrets", ".ansible", "__pycache__", ".pytest_cache", ".ruff_cache"}
-# What an environment changes about the scenarios: records are about those without.
+# Environment variables that change the scenarios. Records are only about runs without these.
 ENVIRONMENT = ("VITRINE_SUITE", "OMERO_SERVER_ZIP")
 
 
