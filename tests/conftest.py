@@ -26,10 +26,11 @@ ROLES = pathlib.Path(__file__).resolve().parents[1] / "roles"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Add host, promise (the check's docstring) and, when it failed, its unit's journal to the report."""
+    """Add host, groups, promise (the check's docstring) and, when it failed, its unit's journal to the report."""
     host = getattr(item, "funcargs", {}).get("host")
     if call.when == "setup":
         item.user_properties.append(("promise", promise_of(item)))
+        item.user_properties.append(("groups", groups_of(item)))
         if host is not None:
             item.user_properties.append(("host", host.backend.hostname))
     marker = item.get_closest_marker("unit")
@@ -47,6 +48,11 @@ def promise_of(item):
         if name != "_testinfra_host"
     }
     return promise.format(**values) if values else promise
+
+
+def groups_of(item):
+    """Return the groups on whose hosts a check runs (list of str)."""
+    return [name.removeprefix("ansible://") for name in getattr(item.module, "testinfra_hosts", [])]
 
 
 def journal_of(host, unit):

@@ -29,6 +29,8 @@ SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
 CONNECTION = re.compile(
     r"ansible_(host|port|user|become(_user|_method)?|connection|ssh_.*|private_key_file|python_interpreter)$"
 )
+# Pytest skips a check of hosts if Testinfra finds none.
+NO_HOSTS = "Skipped: got empty parameter set for (_testinfra_host"
 # A single SSH connection per host for all checks.
 SSH_CONFIGURATION = """\
 [ssh_connection]
@@ -75,12 +77,27 @@ def parse_report_log(lines):
         if entry["outcome"] == "skipped" and check["outcome"] == "passed":
             check["outcome"] = "skipped"
             # The file, the line and the reason.
-            check["reason"] = str(entry["longrepr"][-1]).removeprefix("Skipped: ")
+            check["reason"] = reason_of(str(entry["longrepr"][-1]), properties.get("groups", []))
         if entry["outcome"] == "failed":
             check["outcome"] = "failed"
             check["seen"] = check["seen"] or seen_of(entry["longrepr"])
             check["journal"] = properties.get("journal", "")
     return list(checks.values()), problems
+
+
+def reason_of(skipped, groups):
+    """Describe why a check was left out.
+
+    Args:
+        skipped: str, pytest's text.
+        groups: list of str, the groups on whose hosts the check runs.
+
+    Returns:
+        A str: the reason that the check gave, or that there is no host for it.
+    """
+    if not skipped.startswith(NO_HOSTS):
+        return skipped.removeprefix("Skipped: ")
+    return f"the site has no host in the group {' or '.join(groups)}" if groups else "the site has no such hosts"
 
 
 def seen_of(longrepr):
