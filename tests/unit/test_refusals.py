@@ -96,7 +96,11 @@ CASES = {
     "memory for OMERO.server": ("omero_server", "check_host", ICE, DEBIAN | {"memtotal_mb": 3900}, []),
     "too little memory for OMERO.server": (
         *("omero_server", "check_host", {}, {"memtotal_mb": 1900}),
-        ["web01 has 1992 MB: OMERO.server may take 2565 MB", "MB; expected percentages that fit", "or lower omero_server_memory_percent"],
+        [
+            "web01 has 1992 MB: OMERO.server may take 2565 MB",
+            "MB; expected percentages that fit",
+            "or lower omero_server_memory_percent",
+        ],
     ),
     "shares that do not fit": (
         *("omero_server", "check_host", {"omero_server_memory_percent": {"blitz": 60, "indexer": 10, "pixeldata": 20}}),
