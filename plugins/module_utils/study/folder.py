@@ -187,9 +187,7 @@ def _wells(table, rows, problems):
             continue
         same = next((first for first, other in found.get(place, []) if _other(other) == _other(row)), None)
         if same is not None:
-            text = (
-                f"well {name} of plate {row[PLATE]} is a duplicate, first on line {same}, with the same values."
-            )
+            text = f"well {name} of plate {row[PLATE]} is a duplicate, first on line {same}, with the same values."
             problems.add(table, f"{text} Remove one.", line)
         found.setdefault(place, []).append((line, row))
     return found
@@ -215,9 +213,7 @@ def _images(within, dataset, groups, rows):
     """Return a dataset's files, with full paths, and its images with what is known of each."""
     return {
         "files": [str(within / file.path) for file in dataset["files"]],
-        "images": [
-            {"name": row[IMAGE].strip(), "annotations": annotations(groups, [row])} for _, row in rows
-        ],
+        "images": [{"name": row[IMAGE].strip(), "annotations": annotations(groups, [row])} for _, row in rows],
     }
 
 
