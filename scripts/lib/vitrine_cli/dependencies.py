@@ -245,11 +245,12 @@ class Checkout:
 
         Returns:
             A str of 20 hexadecimal digits, which changes if a file is changed, added, removed, renamed, or made
-            executable.
+            executable. Of molecule/scenarios.yml, only the scenario's own properties count.
         """
-        whole = hashlib.sha256()
+        whole = hashlib.sha256(json.dumps(self.metadata["scenarios"].get(name), sort_keys=True).encode())
         for path in self.dependencies(name):
-            whole.update(f"{path}\0{self.digest(path)}\n".encode())
+            if path != METADATA:
+                whole.update(f"{path}\0{self.digest(path)}\n".encode())
         return whole.hexdigest()[:20]
 
     @functools.cache  # noqa: B019 (each checkout is read once, by a short program)
