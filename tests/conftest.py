@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ipaddress
 import json
 import pathlib
 import shlex
@@ -17,6 +18,8 @@ import yaml
 from faults import container, machine, reboot
 from jinja2 import Environment, StrictUndefined
 from plates import write_plate
+
+from plugins.filter.network import client_hosts
 
 __all__ = ["container", "machine", "reboot"]
 
@@ -97,10 +100,14 @@ def names_of(host, role, **values):
 
 @pytest.fixture
 def outsiders(variables):
-    """Return a function from groups to the names of hosts that are in none of them."""
+    """Return a function from clients, as in network_services, to the names of hosts that are none of them."""
 
-    def names(*groups):
-        inside = {name for group in groups for name in variables["groups"][group]}
+    def names(*clients):
+        inside = set(client_hosts(clients, variables["groups"]))
+        allowed = [ipaddress.ip_network(client) for client in clients if client not in {*variables["groups"], "world"}]
+        for name, address in variables["site_addresses"].items():
+            if any(ipaddress.ip_address(address) in network for network in allowed):
+                inside.add(name)
         return [name for name in variables["groups"]["hosts"] if name not in inside]
 
     return names

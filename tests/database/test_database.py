@@ -5,6 +5,8 @@ import secrets
 import pytest
 from conftest import can_connect, check_mounts, names_of, run_with_input
 
+from plugins.filter.network import client_hosts
+
 testinfra_hosts = ["ansible://database"]
 pytestmark = pytest.mark.unit("postgresql*")
 
@@ -234,9 +236,7 @@ def test_settings_are_in_force(ask):
 
 def test_connections(ask, variables):
     """There are connections enough for every OMERO.server's pool, and one is left for the operator."""
-    servers = {
-        name for group in variables["network_services"]["postgresql"]["clients"] for name in variables["groups"][group]
-    }
+    servers = client_hosts(variables["network_services"]["postgresql"]["clients"], variables["groups"])
     free = int(
         ask("select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
     )
