@@ -1,4 +1,4 @@
-"""Filters that resolve the clients of services and exports: groups of hosts, IPv4 addresses and networks, and `world`."""
+"""Filters that resolve the clients of services and exports: groups, IPv4 addresses and networks, and `world`."""
 
 import difflib
 import ipaddress

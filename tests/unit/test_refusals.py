@@ -168,7 +168,11 @@ CASES = {
     ),
     "an address that cannot be": (
         *("firewall", "validate", {"firewall_services": {"ssh": {"port": 22, "clients": ["world", "999.1.1.1"]}}}, {}),
-        ["firewall_services (network_services): ssh is", "IPv4 addresses and networks, or `world`", "network_services_extra"],
+        [
+            "firewall_services (network_services): ssh is",
+            "IPv4 addresses and networks, or `world`",
+            "network_services_extra",
+        ],
     ),
     "a firewall that locks out": (
         *("firewall", "validate", {"network_services_extra": {"ssh": {"port": 2222}}}, {}),
