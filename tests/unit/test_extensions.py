@@ -182,6 +182,21 @@ def test_services_are_added(site):
     assert 'ip saddr { 10.9.0.0/24, 192.168.1.13 } tcp dport 9100 accept comment "exporter"' in rules
 
 
+def test_a_cloud_is_given_addresses_too(site):
+    """Its security groups are those of the groups alone; an address is a rule in them."""
+    services = {"ssh": {"port": 22, "group": "hosts", "clients": ["world", "web", "10.9.0.0/24", "10.9.1.7"]}}
+    role = "provision_openstack"
+    given = {"provision_openstack_prefix": "site", "provision_openstack_services": services, "item": "hosts"}
+    templar = site(**given)("db", role)
+    assert value(templar, "__provision_openstack_groups") == ["hosts", "web"]
+    tasks = yaml.safe_load((PROJECT / f"roles/{role}/tasks/security_groups.yml").read_text())
+    (rules,) = [task["vars"]["__provision_openstack_rules"] for task in tasks if "vars" in task]
+    ports = {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    wanted = [{"remote_ip_prefix": "0.0.0.0/0"}, {"remote_group": "site-web"}]
+    wanted += [{"remote_ip_prefix": address} for address in ("10.9.0.0/24", "10.9.1.7/32")]
+    assert templar.template(trust_as_template(rules))[3:] == [rule | ports for rule in wanted]
+
+
 def test_a_variable_still_replaces_everything(site):
     """As before: what an inventory sets itself is all that there is."""
     only = {"ssh": {"port": 22, "group": "hosts", "clients": ["world"]}}
