@@ -89,3 +89,9 @@ def test_limits(host):
     """A service may open more files than the usual thousand."""
     seen = host.check_output("systemctl show --property=DefaultLimitNOFILE --value")
     assert int(seen) >= 16384, f"DefaultLimitNOFILE is {seen}"
+
+
+def test_packages(host, variables):
+    """The packages that the site wants are installed."""
+    missing = [name for name in variables["site_packages_extra"] if not host.package(name).is_installed]
+    assert not missing
