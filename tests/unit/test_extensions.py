@@ -208,7 +208,8 @@ def test_a_variable_still_replaces_everything(site):
 def test_exports_are_added(site):
     """A further export comes after the others, whose numbers clients know; a further client is one more."""
     archive = {"name": "/archive", "folder": "archive", "access": "read_only", "clients": ["10.9.1.7"]}
-    of = site(storage_exports_extra=[archive, {"name": "/repository", "clients": ["10.9.0.0/24"]}])
+    more = [{"name": "/repository", "clients": clients} for clients in (["10.9.0.0/24"], ["omero"])]
+    of = site(storage_exports_extra=[archive, *more])
     plain, exports = value(site()("store"), "nfs_server_exports"), value(of("store"), "nfs_server_exports")
     assert [export["name"] for export in exports] == ["/omero", "/repository", "/archive"]
     assert exports[0] == plain[0]
