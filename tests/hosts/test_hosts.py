@@ -42,7 +42,7 @@ def test_login_by_key_only(host):
 
 def test_administrators(host, variables):
     """Administrators have an account, a locked password and sudo."""
-    for user in variables["admin_users_list"] + variables.get("admin_users_list_extra", []):
+    for user in variables["admin_users_list"] + variables["admin_users_list_extra"]:
         name = user["name"]
         assert host.user(name).exists, f"no account {name}"
         assert host.user(name).password.startswith("!"), f"{name} has a password"

@@ -7,7 +7,7 @@ import re
 import secrets
 
 import pytest
-from conftest import can_connect, check_mounts, fetch
+from conftest import can_connect, check_mounts, check_unit, fetch
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
@@ -51,12 +51,13 @@ def kept(variables):
     return look
 
 
-def test_starts_at_boot(host):
-    """Nginx runs, starts at boot, and refuses to start without the cache's volume."""
+def test_starts_at_boot(host, variables):
+    """Nginx runs with the site's limits, starts at boot, and refuses to start without the cache's volume."""
     service = host.service("nginx")
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, "nginx")
+    check_unit(host, "nginx", variables["nginx_cache_service_settings"])
 
 
 def test_closed(knock, closed):
@@ -187,6 +188,8 @@ def test_what_answers_say(ask, variables):
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["referrer-policy"] == "strict-origin-when-cross-origin", path
         assert headers["content-security-policy"] == policy, path
+        for name, value in variables["nginx_cache_headers_extra"].items():
+            assert headers[name.lower()] == value, f"{path}: {name}"
         allowed = headers.get("access-control-allow-origin")
         shared = any(re.search(zone["pattern"], path) for zone in variables["nginx_cache_zones"].values())
         assert allowed == (others or None if shared else None), f"{path}: {allowed}"
