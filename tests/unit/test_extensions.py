@@ -93,7 +93,7 @@ def rendered(templar, path):
 
 
 def test_clients_are_resolved():
-    """Groups are their hosts, addresses stay, and what a network contains is left out: nftables refuses it."""
+    """Groups are their hosts, addresses stay, and what a network contains is left out: nftables may refuse it."""
     clients = ["omero", "jupyterhub", "10.1.0.0/16", "10.1.2.3", "192.168.9.9", "world"]
     assert network.client_hosts(clients, GROUPS) == ["one", "two"]
     wanted = ["10.1.0.0/16", "192.168.1.13", "192.168.1.14", "192.168.9.9"]
