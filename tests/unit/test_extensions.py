@@ -402,6 +402,21 @@ def test_clients_of_the_database_are_added(site):
     assert value(extended, "postgresql_max_connections") == value(plain, "postgresql_max_connections") + 2 * 25
 
 
+def test_certificates_of_clients_are_trusted(site, tmp_path):
+    """Those read from the hosts, and those from the controller, each from the beginning of a line."""
+    for name in "ab":
+        (tmp_path / f"{name}.pem").write_text(f"-----{name}-----\n")
+    extra = [{"address": "10.9.1.7", "certificate": str(tmp_path / f"{name}.pem")} for name in "ab"]
+    tasks = yaml.safe_load((PROJECT / "roles/postgresql/tasks/certificate.yml").read_text())
+    task = tasks[-1]
+    read = {"results": [{"content": "LS0tLS1vLS0tLS0K"}]}
+    own = {name: trust_as_template(text) for name, text in task["vars"].items()}
+    for given, wanted in ((extra, "-----o-----\n-----a-----\n-----b-----\n"), ([], "-----o-----\n")):
+        templar = site(postgresql_clients_extra=given)("db", "postgresql")
+        templar.available_variables |= own | {"__postgresql_client_certificates": read}
+        assert templar.template(trust_as_template(task["ansible.builtin.copy"]["content"])) == wanted
+
+
 @pytest.mark.parametrize(
     ("role", "name", "unit"),
     [
