@@ -137,7 +137,7 @@ def test_every_playbook_of_a_layer_has_a_gate(layers):
 
 def test_services_are_of_groups_of_the_model(model):
     """The firewall can only be opened for groups that exist."""
-    services = yaml.safe_load((SETTINGS / "network.yml").read_text())["network_services"]
+    services = yaml.safe_load((SETTINGS / "network.yml").read_text())["network_services_default"]
     for name, service in services.items():
         assert service["group"] in model, name
         assert set(service["clients"]) <= model | {"world"}, name
