@@ -260,7 +260,7 @@ class ActionModule(ActionBase):
         return result
 
     def _run_checks(self, folders, group, present, task_vars):
-        """Run pytest in each folder; returns (checks, problems, exit status, output), with secrets removed from all texts.
+        """Run pytest in each folder; returns (checks, problems, exit status, output), with secrets removed from all.
 
         The exit status is the first that is not zero.
         """

@@ -20,8 +20,8 @@ def own_file_faults(layers, hooks, tests):
     """
     names = [f"{when}_{layer}.yml" for layer in layers for when in ("before", "after")]
     faults = [
-        f"{path} is never run; expected a name such as {nearest(path.name, names)}. Rename the file: before_ or after_, "
-        f"and one of {', '.join(layers)}."
+        f"{path} is never run; expected a name such as {nearest(path.name, names)}. Rename the file: before_ or "
+        f"after_, and one of {', '.join(layers)}."
         for path in entries(hooks)
         if path.is_file() and path.name not in names
     ]

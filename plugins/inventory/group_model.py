@@ -11,8 +11,8 @@ DOCUMENTATION = """
 name: group_model
 short_description: Adds the groups of groups.yml
 description:
-  - Reads C(groups.yml) of the checkout that has this plugin, wherever the inventory is. A site in a repository of its own
-    therefore always has the groups of the Vitrine that runs it.
+  - Reads C(groups.yml) of the checkout that has this plugin, wherever the inventory is. A site in a repository of its
+    own therefore always has the groups of the Vitrine that runs it.
 options:
   plugin:
     description: The name of this plugin.

@@ -49,7 +49,7 @@ def written(name):
 
 @pytest.mark.parametrize("name", known_inventories())
 def test_an_inventory_has_the_group_model_and_nothing_else(name, model):
-    """Each inventory has groups.yml of the checkout, by a link or by the plugin, and so the groups that the plays use."""
+    """Each inventory has groups.yml of the checkout, by a link or by the plugin: the groups that the plays use."""
     inventory, _, _ = read_inventory(written(name))
     assert model <= set(inventory.groups)
     own = PROJECT / "inventories" / name / "groups.yml"

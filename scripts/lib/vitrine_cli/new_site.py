@@ -1,4 +1,4 @@
-"""scripts/new-site: creates the inventory of a site in a folder of its own. Its arguments are described in that file."""
+"""scripts/new-site: creates the inventory of a site in its own folder. Its arguments are described in that file."""
 
 from __future__ import annotations
 
