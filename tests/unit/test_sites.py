@@ -164,6 +164,15 @@ def test_sites_do_not_share_reports_or_keys(tmp_path, monkeypatch):
     assert load_site(["inventories/demo"]).reports == pathlib.Path("/elsewhere")
 
 
+def test_a_second_inventory_does_not_move_the_site(tmp_path):
+    """What belongs to the site stays with the inventory that has its hosts, and its passwords."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/hosts.yml").write_text("all: {vars: {site_public_name: other.example.org}}\n")
+    folder = made(tmp_path / "lab")
+    site = load_site([str(folder), str(tmp_path / "more")])
+    assert {site.reports.parent, site.state.parent, site.secrets.parent} == {folder}
+
+
 def test_an_inventory_may_be_a_file(tmp_path):
     """What belongs to the site is beside the file."""
     folder = made(tmp_path / "lab")
