@@ -12,7 +12,7 @@ from ansible.template import Templar
 
 from plugins.action import verify_layer
 from plugins.filter import own_files
-from vitrine_cli import destroy, new_site, run
+from vitrine_cli import deploy, destroy, new_site, run
 from vitrine_cli.site import PROJECT, RefusedError, check_own_files, load_site, read_inventory
 
 LAYERS = yaml.safe_load((PROJECT / "group_vars/all/site.yml").read_text())["layers"]
@@ -61,6 +61,10 @@ def test_a_new_site_has_the_groups_of_the_checkout(tmp_path, template):
     site = load_site([str(folder)])
     assert (site.name, site.provisioner, site.own_faults) == ("lab", "none", [])
     assert site.addresses
+    deploy.check_machine(site)
+    command = deploy.ansible_command(site, deploy.parse([str(folder), "--layer", "storage", "--check"]))
+    assert command[:2] == ["ansible-playbook", f"--inventory={folder}"]
+    assert ansible(*command[:2], "--list-hosts", PROJECT / "playbooks/site.yml").stdout.count("storage01") > 5
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
 
