@@ -172,6 +172,39 @@ def judge(checks, problems, exit_code):
     return "verified", ""
 
 
+def own_checks(folder, layer):
+    """Find the site's own checks for a gate.
+
+    Args:
+        folder: str, the folder with a folder for each gate.
+        layer: str.
+
+    Returns:
+        A list of pathlib.Path: the folder of the gate, if it has checks.
+    """
+    own = pathlib.Path(folder, layer)
+    return [own] if list(own.glob("test_*.py")) else []
+
+
+def pytest_command(tests, inventory, log):
+    """Compose the command that runs the checks of a folder.
+
+    Args:
+        tests: pathlib.Path of the folder.
+        inventory, log: pathlib.Path of the run's inventory and of the report log to write.
+
+    Returns:
+        A list of str.
+    """
+    # Checks outside of tests/ get its fixtures as a plugin; inside, pytest finds the file by itself.
+    fixtures = [] if tests.is_relative_to(PROJECT / "tests") else ["-p", "conftest"]
+    return [
+        *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", *fixtures),
+        *(f"--rootdir={PROJECT}", f"--config-file={PROJECT / 'pyproject.toml'}"),
+        *(f"--ansible-inventory={inventory}", f"--report-log={log}", str(tests)),
+    ]
+
+
 class ActionModule(ActionBase):
     """Verify a layer once for all hosts of the play."""
 
@@ -215,7 +248,8 @@ class ActionModule(ActionBase):
             report["reason"] = f"no host of the group {group} takes part in this run"
         else:
             started = time.monotonic()
-            checks, problems, exit_code, output = self._run_checks(tests, group, present, task_vars)
+            folders = [tests, *own_checks(self._templar.template(task_vars["site_tests_dir"]), layer)]
+            checks, problems, exit_code, output = self._run_checks(folders, group, present, task_vars)
             report["seconds"] = round(time.monotonic() - started, 1)
             report["checks"] = checks
             report["passed"] = sum(check["outcome"] == "passed" for check in checks)
@@ -242,14 +276,17 @@ class ActionModule(ActionBase):
                 result["msg"] += f" ({report['reason']})"
         return result
 
-    def _run_checks(self, tests, group, present, task_vars):
-        """Run pytest; returns (checks, problems, exit status, output), with secrets removed from all texts."""
+    def _run_checks(self, folders, group, present, task_vars):
+        """Run pytest in each folder; returns (checks, problems, exit status, output), with secrets removed from all.
+
+        The exit status is the first that is not zero.
+        """
+        checks, problems, exit_code, output = [], [], 0, ""
         with tempfile.TemporaryDirectory(prefix="vitrine-gate.") as folder:  # mode 0700
             inventory, secrets = self._describe_run(group, present, task_vars)
             inventory_file = pathlib.Path(folder, "inventory.json")
             inventory_file.touch(mode=0o600)
             inventory_file.write_text(json.dumps(inventory, cls=AnsibleJSONEncoder, preprocess_unsafe=False))
-            log = pathlib.Path(folder, "report.jsonl")
             # The gate has its own ansible.cfg, so that no unresolved group_vars are read again.
             configuration = pathlib.Path(folder, "ansible.cfg")
             connections = os.environ.get("ANSIBLE_SSH_CONTROL_PATH_DIR", "~/.ansible/cp")
@@ -258,31 +295,26 @@ class ActionModule(ActionBase):
             environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
             # The gate's inventory is complete: one from the environment must not be mixed in.
             environment.pop("ANSIBLE_INVENTORY", None)
-            run = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "--quiet",
-                    "--tb=short",
-                    "-p",
-                    "no:cacheprovider",
-                    f"--rootdir={PROJECT}",
-                    f"--ansible-inventory={inventory_file}",
-                    f"--report-log={log}",
-                    str(tests),
-                ],
-                cwd=PROJECT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            lines = log.read_text().splitlines() if log.exists() else []
-        hide = redactor(secrets)
-        checks, problems = parse_report_log(map(hide, lines))
-        return checks, problems, run.returncode, hide(run.stdout + run.stderr)
+            hide = redactor(secrets)
+            for number, tests in enumerate(folders):
+                log = pathlib.Path(folder, f"report-{number}.jsonl")
+                run = subprocess.run(
+                    pytest_command(tests, inventory_file, log),
+                    cwd=PROJECT,
+                    # For checks outside of the checkout.
+                    env=environment | {"PYTHONPATH": str(PROJECT / "tests")},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                lines = log.read_text().splitlines() if log.exists() else []
+                more_checks, more_problems = parse_report_log(map(hide, lines))
+                checks += more_checks
+                problems += more_problems
+                exit_code = exit_code or run.returncode
+                output += hide(run.stdout + run.stderr)
+        return checks, problems, exit_code, output
 
     def _describe_run(self, verified, present, task_vars):
         """Return the run's inventory with every variable resolved, and the secret values among them."""

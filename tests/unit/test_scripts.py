@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from vitrine_cli import checks, deploy, destroy, lanes, local, processes, site
+from vitrine_cli import checks, deploy, destroy, lanes, local, new_site, processes, run, site
 from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LANE = [lanes.Lane(0)]
@@ -235,7 +235,14 @@ def test_only_a_cloud_has_volumes_to_keep(example):
 
 
 @pytest.mark.parametrize(
-    ("script", "parser"), [("deploy", deploy.parse), ("destroy", destroy.parse), ("test", checks.parse)]
+    ("script", "parser"),
+    [
+        ("deploy", deploy.parse),
+        ("destroy", destroy.parse),
+        ("new-site", new_site.parse),
+        ("run", run.parse),
+        ("test", checks.parse),
+    ],
 )
 def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, capsys):
     """It comes from the script's own head, at once, and leaves nothing behind."""
@@ -248,7 +255,7 @@ def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, c
     with pytest.raises(SystemExit):
         parser(["--no-such-option"])
     usage = capsys.readouterr().err.splitlines()[0]
-    for option in re.findall(r"-{1,2}[a-z-]+", usage.partition("(")[0]):
+    for option in re.findall(r"(?<![\w-])-{1,2}[a-z-]+", usage.partition("(")[0]):
         assert re.search(rf"^  {option}\b", run.stdout, re.MULTILINE) or f"[{option}" in run.stdout, option
 
 
