@@ -39,7 +39,9 @@ def needs_facts(name, variables, seen=()):
         return False
     text = json.dumps(variables.get(name), default=str)
     words = set(WORD.findall(text)) if "{{" in text or "{%" in text else set()
-    return "ansible_facts" in words or any(needs_facts(word, variables, (*seen, name)) for word in words & variables.keys())
+    return "ansible_facts" in words or any(
+        needs_facts(word, variables, (*seen, name)) for word in words & variables.keys()
+    )
 
 
 def show(name, value):
@@ -54,7 +56,11 @@ def show(name, value):
     """
     if SECRET_NAME.search(name):
         return "hidden"
-    text = json.dumps(hide(value), cls=AnsibleJSONEncoder, ensure_ascii=False) if not isinstance(value, str) else f"'{value}'"
+    text = (
+        json.dumps(hide(value), cls=AnsibleJSONEncoder, ensure_ascii=False)
+        if not isinstance(value, str)
+        else f"'{value}'"
+    )
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
 
 
@@ -73,10 +79,18 @@ def wanted(option):
     if kind == "list":
         elements = option.get("elements", "str")
         kind = "a list of " + {"dict": "dictionaries", "str": "strings", "path": "paths"}.get(elements, elements)
-        keys = [key + (" (required)" if each.get("required") else "") for key, each in option.get("options", {}).items()]
+        keys = [
+            key + (" (required)" if each.get("required") else "") for key, each in option.get("options", {}).items()
+        ]
         kind += f" with {', '.join(keys)}" if keys else ""
     else:
-        names = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "dict": "a dictionary"}
+        names = {
+            "str": "text",
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "dict": "a dictionary",
+        }
         kind = names.get(kind, f"a {kind}")
     return kind + (f", of {', '.join(map(str, option['choices']))}" if "choices" in option else "")
 
@@ -100,7 +114,9 @@ def judge(name, value, option):
             wrong = next((each for each in value if not isinstance(each, dict)), None)
             if wrong is not None:
                 return f"it has {show(name, wrong)}, which is {kind_of(wrong)}"
-    errors = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True).error_messages
+    errors = (
+        ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True).error_messages
+    )
     if not errors:
         return ""
     # Ansible's own words have the value in them.
@@ -109,8 +125,17 @@ def judge(name, value, option):
 
 def kind_of(value):
     """Describe the type of a value in words (str)."""
-    kinds = {"str": "text", "dict": "a dictionary", "list": "a list", "bool": "true or false", "int": "a number", "float": "a number"}
-    return next((words for kind, words in kinds.items() if kind in [each.__name__ for each in type(value).__mro__]), "empty")
+    kinds = {
+        "str": "text",
+        "dict": "a dictionary",
+        "list": "a list",
+        "bool": "true or false",
+        "int": "a number",
+        "float": "a number",
+    }
+    return next(
+        (words for kind, words in kinds.items() if kind in [each.__name__ for each in type(value).__mro__]), "empty"
+    )
 
 
 def meaning(option):
@@ -158,7 +183,9 @@ def examine(spec, variables, resolve, role):
     for name, option in spec.items():
         if name not in variables:
             if option.get("required"):
-                wrong.append(f"{name} of {{hosts}} is not set; expected {wanted(option)}: {meaning(option)}. Set it in the inventory.")
+                wrong.append(
+                    f"{name} of {{hosts}} is not set; expected {wanted(option)}: {meaning(option)}. Set it in the inventory."
+                )
             continue
         try:
             value = resolve(variables[name])
@@ -213,9 +240,13 @@ class ActionModule(ActionBase):
 
     def _read(self, role):
         """Read a role (str): the options of its entry `validate` or `main` (dict), and its defaults and vars (dict)."""
-        folder = next((path for path in map(pathlib.Path, constants.DEFAULT_ROLES_PATH) if (path / role).is_dir()), None)
+        folder = next(
+            (path for path in map(pathlib.Path, constants.DEFAULT_ROLES_PATH) if (path / role).is_dir()), None
+        )
         if folder is None:
-            raise AnsibleActionFail(f"check_arguments: there is no role '{role}'; expected one in {constants.DEFAULT_ROLES_PATH}")
+            raise AnsibleActionFail(
+                f"check_arguments: there is no role '{role}'; expected one in {constants.DEFAULT_ROLES_PATH}"
+            )
         specs = self._loader.load_from_file(str(folder / role / "meta/argument_specs.yml"))["argument_specs"]
         defaults = {}
         for part in ("vars", "defaults"):

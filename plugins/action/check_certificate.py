@@ -114,7 +114,10 @@ def read_key(content):
     try:
         return serialization.load_pem_private_key(content, password=None), ""
     except TypeError:
-        return None, "has a passphrase, which nobody enters when the service starts; expected a key without one (openssl pkey)"
+        return (
+            None,
+            "has a passphrase, which nobody enters when the service starts; expected a key without one (openssl pkey)",
+        )
     except ValueError:
         return None, "has no key that can be read; expected PEM (-----BEGIN PRIVATE KEY-----)"
 
@@ -156,7 +159,9 @@ class ActionModule(ActionBase):
                 display.warning(f"{variable}: {sources[variable]} {warning}.")
         if problems:
             result["failed"] = True
-            result["msg"] = "\n".join([*problems, "Replace the file, or correct the variable in the inventory (docs/proxy.md)."])
+            result["msg"] = "\n".join(
+                [*problems, "Replace the file, or correct the variable in the inventory (docs/proxy.md)."]
+            )
         return result
 
     def _read(self, path):

@@ -138,7 +138,9 @@ def judge_variables(places, known, prefixes, own=()):
         elif near:
             warnings.append(f"{text}it is almost {near}. Correct the name, or {remedy}")
         elif prefix:
-            warnings.append(f"{text}expected one of docs/variables.md, since it begins with {prefix}. Remove it, or {remedy}")
+            warnings.append(
+                f"{text}expected one of docs/variables.md, since it begins with {prefix}. Remove it, or {remedy}"
+            )
     return refusals, warnings
 
 

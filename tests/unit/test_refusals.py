@@ -27,6 +27,9 @@ KNOWN = yaml.safe_load((PROJECT / "roles/distribution/vars/main.yml").read_text(
 PORTS = {"web_sessions_ports": {"own": 6379, "shared": 6379}}
 # As the distribution's file has them.
 ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
+# As the group has them.
+HUB = {"jupyterhub_gate_users": [], "jupyterhub_passwords_dir": "/nowhere"}
+POSTGRESQL = {"__postgresql_tools": "debian", "__postgresql_own_versions": ["15"]}
 RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
 
 # Role, task file, variables of the inventory, facts of the host, and words of the refusal; none if accepted.
@@ -107,10 +110,30 @@ CASES = {
         ["omero_server_ice is /nowhere, and web01 has no glacier2router, icebox, icegridadmin, icegridnode there"],
     ),
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
+    "study that is not there": (
+        *("study", "validate", {"study": "/nowhere"}, {}),
+        ["study is '/nowhere', and /nowhere is not a folder on the controller", "Correct study in the inventory"],
+    ),
+    "hub with its defaults, before the host's memory is known": ("jupyterhub", "validate", HUB, {}, []),
+    "hub with the host's memory": ("jupyterhub", "validate", HUB, {"memtotal_mb": 3900}, []),
+    "hub without servers": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_servers": 0}, {}),
+        ["jupyterhub_servers 0 (1 or more)"],
+    ),
+    "hub without memory": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_user_memory": 0}, {}),
+        ["jupyterhub_user_memory is 0 (expected: 256 MiB or more)"],
+    ),
     "no study": (
         *("study", "validate", {}, {}),
         ["study is not set; expected the study's folder", "Pass -e study=demo/study, or set study in the inventory"],
     ),
+    "database of another version": (
+        *("postgresql", "version", {"database_version": 16, "postgresql_data_dir": "DATA", **POSTGRESQL}, DEBIAN),
+        ["postgresql_version (database_version) is 16", "has the data of PostgreSQL 15 in", "Set database_version to 15", "docs/database.md"],
+    ),
+    "database of the same version": ("postgresql", "version", {"postgresql_data_dir": "DATA", **POSTGRESQL}, DEBIAN, []),
+    "new database": ("postgresql", "version", {"postgresql_data_dir": "DATA/nothing", **POSTGRESQL}, DEBIAN, []),
     "distribution without Ice": (
         *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
         ["omero_server_ice is debian, and Fedora has no IceGrid", "Set omero_server_ice in the inventory"],
@@ -160,6 +183,9 @@ def ask(folder, inventory, cases):
         dict from a case to (message or None, list of tasks that would have changed something).
     """
     (folder / "hosts.yml").write_text(inventory.replace("SECRETS", str(folder / "secrets")))
+    (folder / "data/15/main/base/1").mkdir(parents=True)
+    for place in ("data/15/main", "data/15/main/base/1"):
+        (folder / place / "PG_VERSION").write_text("15\n")
     plays = []
     for name, (role, tasks, variables, facts, _) in cases.items():
         included = {"ansible.builtin.include_role": {"name": role, "tasks_from": tasks}}
@@ -168,13 +194,16 @@ def ask(folder, inventory, cases):
         # As an inventory's: stronger than defaults, weaker than what a task gives.
         play = {"name": name, "hosts": "web01", "gather_facts": False, "vars": variables}
         plays.append(play | {"tasks": [*([noted] if facts else []), block]})
-    (folder / "play.yml").write_text(yaml.safe_dump(plays))
+    (folder / "play.yml").write_text(yaml.safe_dump(plays).replace("DATA", str(folder / "data")))
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("ansible-playbook"), "--check", folder / "play.yml"),
             *(f"--inventory={PROJECT}/groups.yml", f"--inventory={folder}/hosts.yml"),
         ],
-        env=os.environ | {"ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        env=os.environ
+        | {"ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+        # Relative paths of studies begin where the command was started.
+        | {"PWD": str(PROJECT)},
         capture_output=True,
         text=True,
         check=False,
