@@ -20,6 +20,14 @@ MOST_LINES = 10
 MOST_LETTERS = 100
 SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
 WORD = re.compile(r"\w+")
+KINDS = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "a dictionary",
+}
 # Markup of argument specs: C(code), O(option), V(value), M(module), E(variable).
 CODE = re.compile(r"\b[COVME]\(([^)]*)\)")
 
@@ -84,14 +92,7 @@ def wanted(option):
         ]
         kind += f" with {', '.join(keys)}" if keys else ""
     else:
-        names = {
-            "str": "text",
-            "int": "a whole number",
-            "float": "a number",
-            "bool": "true or false",
-            "dict": "a dictionary",
-        }
-        kind = names.get(kind, f"a {kind}")
+        kind = KINDS.get(kind, f"a {kind}")
     return kind + (f", of {', '.join(map(str, option['choices']))}" if "choices" in option else "")
 
 
@@ -125,17 +126,9 @@ def judge(name, value, option):
 
 def kind_of(value):
     """Describe the type of a value in words (str)."""
-    kinds = {
-        "str": "text",
-        "dict": "a dictionary",
-        "list": "a list",
-        "bool": "true or false",
-        "int": "a number",
-        "float": "a number",
-    }
-    return next(
-        (words for kind, words in kinds.items() if kind in [each.__name__ for each in type(value).__mro__]), "empty"
-    )
+    # Ansible's own classes are derived from Python's.
+    names = [each.__name__ for each in type(value).__mro__]
+    return next((words for kind, words in KINDS.items() if kind in names), "empty")
 
 
 def meaning(option):
@@ -184,7 +177,8 @@ def examine(spec, variables, resolve, role):
         if name not in variables:
             if option.get("required"):
                 wrong.append(
-                    f"{name} of {{hosts}} is not set; expected {wanted(option)}: {meaning(option)}. Set it in the inventory."
+                    f"{name} of {{hosts}} is not set; expected {wanted(option)}: {meaning(option)}. "
+                    "Set it in the inventory."
                 )
             continue
         try:
@@ -193,15 +187,15 @@ def examine(spec, variables, resolve, role):
             if variables.get("ansible_facts") or not needs_facts(name, variables):
                 reason = " ".join(str(problem).split())[: 2 * MOST_LETTERS]
                 unresolved.append(
-                    f"{name} of {{hosts}} cannot be computed: {reason.rstrip('.')}; expected {wanted(option)}. Correct the variables "
-                    f"that it is made of, in the inventory (roles/{role}/README.md)."
+                    f"{name} of {{hosts}} cannot be computed: {reason.rstrip('.')}; expected {wanted(option)}. "
+                    f"Correct the variables that it is made of, in the inventory (roles/{role}/README.md)."
                 )
             continue
         detail = judge(name, value, option)
         if detail:
             wrong.append(
-                f"{name} of {{hosts}} is {show(name, value)}; expected {wanted(option)}: {detail.rstrip('.')}. Correct it in the "
-                f"inventory (roles/{role}/README.md)."
+                f"{name} of {{hosts}} is {show(name, value)}; expected {wanted(option)}: {detail.rstrip('.')}. "
+                f"Correct it in the inventory (roles/{role}/README.md)."
             )
     # A wrong type breaks what is computed from it.
     return wrong or unresolved

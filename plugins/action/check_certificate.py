@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import itertools
 import pathlib
 
 from ansible.errors import AnsibleError
@@ -72,17 +73,18 @@ def judge(certificates, key, name, days, now):
         covered, names = covers(first, name)
         if not covered:
             refusals.append(f"is for {', '.join(names) or 'no name (subjectAltName)'}; expected {name}")
-    for lower, upper in zip(certificates, certificates[1:], strict=False):
+    for lower, upper in itertools.pairwise(certificates):
         if not issued(lower, upper):
             refusals.append(
-                f"has '{lower.subject.rfc4514_string()}' followed by '{upper.subject.rfc4514_string()}', which did not issue "
-                "it; expected the server's own certificate first, then each issuer's"
+                f"has '{lower.subject.rfc4514_string()}' followed by '{upper.subject.rfc4514_string()}', "
+                "which did not issue it; expected the server's own certificate first, then each issuer's"
             )
             break
     if len(certificates) == 1 and first.issuer != first.subject:
         warnings.append(
-            f"comes without that of its issuer, '{first.issuer.rfc4514_string()}': clients that do not know the issuer refuse it. "
-            "Append the issuer's certificates to the file, unless clients trust that very one"
+            f"comes without that of its issuer, '{first.issuer.rfc4514_string()}': "
+            "clients that do not know the issuer refuse it. Append the issuer's certificates to the file, unless "
+            "clients trust that very one"
         )
     return refusals, warnings
 
@@ -165,7 +167,7 @@ class ActionModule(ActionBase):
         return result
 
     def _read(self, path):
-        """Read a file of the controller (str), as the copy module would find it; returns bytes and what is wrong (str)."""
+        """Read a file of the controller (str), as the copy module finds it; returns bytes and what is wrong (str)."""
         try:
             found = self._find_needle("files", path)
             mode = pathlib.Path(found).stat().st_mode

@@ -77,7 +77,7 @@ def test_problems(guard, tmp_path, changes, words):
 
 @pytest.mark.parametrize(("status", "fails"), [(0, False), ("refused", False), (1, True), (2, True)])
 def test_the_role_takes_the_status_of_a_refusal(guard, status, fails):
-    """The task that runs the guard goes on to the message with what the guard says, and fails only if it did not run."""
+    """The task goes on to the message with what the guard says, and fails only if the guard did not run."""
     tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
     condition = Environment(autoescape=True).compile_expression(tasks[0]["failed_when"])
     seen = {"rc": guard.REFUSED if status == "refused" else status}

@@ -24,7 +24,7 @@ FOLDERS = [PROJECT / "roles", PROJECT / "testbed/roles"]
 KNOWN, PREFIXES = check_inventory.known_variables(FOLDERS)
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 SITE = """
-all: {vars: {site_name: preflight, secrets_dir: SECRETS, reports_dir: SECRETS/reports, study_import_images: false, MORE}}
+all: {vars: {site_name: preflight, secrets_dir: SECRETS, study_import_images: false, MORE}}
 storage: {hosts: {storage01: {internal_address: 192.168.1.11}}}
 database: {hosts: {database01: {internal_address: 192.168.1.12}}}
 omero_readwrite: {hosts: {omero01: {internal_address: 192.168.1.13}}}
@@ -118,7 +118,8 @@ def test_names_of_groups(group, hosts, near):
 
 
 @pytest.mark.parametrize(
-    "value", ["999.1.1.1", "192.168.1", "192.168.1.011", "storage01", "{{ nothing }}", None, "0.0.0.0", "::1"]
+    "value",
+    ["999.1.1.1", "192.168.1", "192.168.1.011", "storage01", "{{ nothing }}", None, "0.0.0.0", "::1"],  # noqa: S104
 )
 def test_wrong_addresses(value):
     """An internal_address that no host can have is refused."""
@@ -169,7 +170,7 @@ def test_lookup():
 
 def parts_of(role):
     """Return a role's options and its defaults as check_arguments reads them."""
-    inventory, manager, loader = read_inventory(["groups.yml"])
+    loader = read_inventory(["groups.yml"])[2]
     action = check_arguments.ActionModule(None, None, None, loader, None, None)
     return *action._read(role), loader
 
@@ -195,7 +196,7 @@ def test_defaults_need_no_facts(role):
     variables = {"inventory_hostname": "web01", "ansible_facts": {}, "groups": {}, **defaults}
     # A role's input may be computed from what has to be given.
     variables |= {name: [] if spec[name]["type"] == "list" else "1" for name in required - {"omero_server_database"}}
-    variables |= {name: "1" for name in ("omero_public_group", "omero_curator_user", "omero_curator_password")}
+    variables |= dict.fromkeys(("omero_public_group", "omero_curator_user", "omero_curator_password"), "1")
     variables |= {"network_services": {"omero": {"port": 4064}}}
     templar = Templar(loader=loader, variables=variables)
     said = check_arguments.examine(spec, variables, templar.template, role)
@@ -359,26 +360,30 @@ def test_files_of_certificates():
     assert check_certificate.read_key(b"nothing")[1].startswith("has no key that can be read")
 
 
-def preflight(folder, more, hosts=SITE):
+def preflight(folder, more, *arguments):
     """Run the preflight on an inventory.
 
     Args:
         folder: Path, for the inventory.
         more: dict, variables of all hosts.
-        hosts: str, the inventory's hosts.
+        arguments: str, another playbook and further arguments.
 
     Returns:
         The exit code (int) and what Ansible prints (str).
     """
     given = {"omero_server_zip_sha256": ZIP, "omero_server_artifacts": "https://example.org", **more}
-    text = hosts.replace("SECRETS", str(folder / "secrets")).replace(
+    text = SITE.replace("SECRETS", str(folder / "secrets")).replace(
         "MORE", yaml.safe_dump(given, default_flow_style=True, width=10**6).strip()[1:-1]
     )
     (folder / "site").mkdir()
     (folder / "site/groups.yml").symlink_to(PROJECT / "groups.yml")
     (folder / "site/hosts.yml").write_text(text)
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "playbooks/preflight.yml", f"--inventory={folder}/site"],
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            f"--inventory={folder}/site",
+            *(arguments or ["playbooks/preflight.yml"]),
+        ],
         env=os.environ | {"ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg", "COLUMNS": "1000"},
         capture_output=True,
         text=True,
@@ -389,7 +394,7 @@ def preflight(folder, more, hosts=SITE):
 
 
 def test_a_site_with_defaults(tmp_path):
-    """A site that sets nothing but what it has to is accepted, JupyterHub's defaults included, and warned of the certificate."""
+    """A site that sets nothing but what it has to is accepted, with JupyterHub's own defaults."""
     (tmp_path / "key").write_bytes(pem_of(KEY))
     (tmp_path / "key").chmod(0o644)
     issued = MIDDLE.issue(SUBJECT, KEY, ["localhost"], 0, 36500)
@@ -413,8 +418,8 @@ def test_a_site_with_defaults(tmp_path):
         (
             {"omero_web_apps": ["iviewer"], "admin_users_list": "alice", "jupyterhub_users": [{"nme": "alice"}]},
             [
-                'omero_web_apps of omero01 is ["iviewer"]; expected a list of dictionaries with name (required), settings',
-                "is 'alice'; expected a list of dictionaries with name (required), keys (required), comment: it is text.",
+                'omero_web_apps of omero01 is ["iviewer"]; expected a list of dictionaries with name (required)',
+                "is 'alice'; expected a list of dictionaries with name (required), keys (required), comment: it is",
                 "jupyterhub_users of hub01 is",
                 "with name (required), admin",
             ],
@@ -437,3 +442,31 @@ def test_what_the_preflight_refuses(tmp_path, more, words):
     assert len(lines) <= 13, said
     flat = " ".join(" ".join(lines).split())
     assert [each for each in words if each not in flat.replace("''", "'")] == [], flat
+
+
+def test_connections_are_new():
+    """SSH compares the hosts' keys in every deploy, before anything is asked of a host."""
+    plays = [play["name"] for play in yaml.safe_load((PROJECT / "playbooks/site.yml").read_text())]
+    assert plays[:4] == ["Preflight", "Provision", "Connect", "Facts"]
+    first = yaml.safe_load((PROJECT / "playbooks/connect.yml").read_text())[0]
+    assert first["gather_facts"] is False
+    assert first["tasks"][0]["ansible.builtin.meta"] == "reset_connection"
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"site_public_name": "localhost"}, False),
+        ({"site_public_name": "images.invalid"}, True),
+        (
+            {"site_public_name": "images.invalid", "name_resolution_addresses": {"images.invalid": "192.168.1.14"}},
+            False,
+        ),
+    ],
+)
+def test_the_public_name_on_a_host(tmp_path, settings, refused):
+    """A name that the visiting host cannot resolve is refused, unless the deploy will write it to /etc/hosts."""
+    start = "--start-at-task=Look up the site's public name on the host that plays the visitor"
+    code, said = preflight(tmp_path, settings | {"ansible_connection": "local"}, "playbooks/connect.yml", start)
+    assert bool(code) == refused, said
+    assert ("cannot resolve; expected the proxy's address" in " ".join(said.split())) == refused

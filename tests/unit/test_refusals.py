@@ -30,6 +30,7 @@ ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
 # As the group has them.
 HUB = {"jupyterhub_gate_users": [], "jupyterhub_passwords_dir": "/nowhere"}
 POSTGRESQL = {"__postgresql_tools": "debian", "__postgresql_own_versions": ["15"]}
+NEW_DATABASE = {"postgresql_data_dir": "DATA/nothing"}
 RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
 
 # Role, task file, variables of the inventory, facts of the host, and words of the refusal; none if accepted.
@@ -130,9 +131,20 @@ CASES = {
     ),
     "database of another version": (
         *("postgresql", "version", {"database_version": 16, "postgresql_data_dir": "DATA", **POSTGRESQL}, DEBIAN),
-        ["postgresql_version (database_version) is 16", "has the data of PostgreSQL 15 in", "Set database_version to 15", "docs/database.md"],
+        [
+            "postgresql_version (database_version) is 16",
+            "has the data of PostgreSQL 15 in",
+            "Set database_version to 15",
+            "docs/database.md",
+        ],
     ),
-    "database of the same version": ("postgresql", "version", {"postgresql_data_dir": "DATA", **POSTGRESQL}, DEBIAN, []),
+    "database of the same version": (
+        "postgresql",
+        "version",
+        {"postgresql_data_dir": "DATA", **POSTGRESQL},
+        DEBIAN,
+        [],
+    ),
     "new database": ("postgresql", "version", {"postgresql_data_dir": "DATA/nothing", **POSTGRESQL}, DEBIAN, []),
     "distribution without Ice": (
         *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
@@ -168,6 +180,13 @@ CASES = {
         *("distribution", "selinux", {"distribution_selinux_ports": [{"port": 80}]}, {}),
         ["missing required arguments: type"],
     ),
+    # Last, since a host keeps the variables of its distribution.
+    "check mode on a host without nginx": ("nginx_cache", "main", {}, DEBIAN, []),
+    "check mode on a host without OMERO.web": ("omero_web", "main", {}, DEBIAN, []),
+    "check mode on a host without OMERO.server": ("omero_server", "main", RELEASE, DEBIAN, []),
+    "check mode on a host without JupyterHub": ("jupyterhub", "main", HUB, DEBIAN, []),
+    "check mode on a host without a database": ("postgresql", "main", NEW_DATABASE, DEBIAN | {"memtotal_mb": 3900}, []),
+    "check mode on a host without the database's client": ("postgresql_client", "certificate", {}, DEBIAN, []),
 }
 
 
@@ -251,3 +270,13 @@ def test_two_stores(tmp_path):
 def test_a_password_is_not_told(answers):
     """A refused password is not in what Ansible shows."""
     assert not [case for case, (said, _) in answers.items() if "sixteen letters" in (said or "")]
+
+
+def test_a_new_administrator_in_check_mode(tmp_path):
+    """The account is reported as new, and the key, for which there is no home directory yet, stops nothing."""
+    person = {"name": "vitrine-newcomer", "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI newcomer"]}
+    case = ("admin_users", "main", {"admin_users_list": [person]}, DEBIAN, [])
+    said, changed = ask(tmp_path, HOSTS, {"new": case})["new"]
+    assert said is None, said
+    assert "admin_users : Create the administrators' accounts" in changed
+    assert "admin_users : Allow the administrators to use sudo" in changed
