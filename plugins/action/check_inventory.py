@@ -24,7 +24,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MOST_LINES = 10
 # Prefixes of shared settings (group_vars/all); each role's name is a prefix too.
 SHARED_PREFIXES = ("site_", "omero_", "database_", "study_", "storage_", "provision_")
-# Settings without a default, which only an inventory can give; role provision_local and inventories/openstack use it.
+# Settings without a default, which only an inventory can give.
 WITHOUT_DEFAULT = {"site_network"}
 VARIABLE = re.compile(r"^(\w+):", re.MULTILINE)
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")

@@ -470,3 +470,11 @@ def test_the_public_name_on_a_host(tmp_path, settings, refused):
     code, said = preflight(tmp_path, settings | {"ansible_connection": "local"}, "playbooks/connect.yml", start)
     assert bool(code) == refused, said
     assert ("cannot resolve; expected the proxy's address" in " ".join(said.split())) == refused
+
+
+def test_every_rule_is_checked():
+    """The preflight includes the rules of each role that it knows and that has any."""
+    play = next(each for each in yaml.safe_load((PROJECT / "playbooks/preflight.yml").read_text()) if "vars" in each)
+    listed = next(task["loop"] for task in play["tasks"] if "ansible.builtin.include_role" in task)
+    with_rules = {role for role in roles_of_the_preflight() if (PROJECT / f"roles/{role}/tasks/validate.yml").exists()}
+    assert sorted(listed) == sorted(with_rules)

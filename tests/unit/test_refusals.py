@@ -35,6 +35,8 @@ RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https
 
 # Role, task file, variables of the inventory, facts of the host, and words of the refusal; none if accepted.
 CASES = {
+    # First, since a host keeps its facts.
+    "hub with its defaults, before the host's memory is known": ("jupyterhub", "validate", HUB, {}, []),
     "as it is": ("session_store", "validate", {}, {}, []),
     "password too short": (
         *("session_store", "validate", {"web_sessions_password": "secret"}, {}),
@@ -115,7 +117,6 @@ CASES = {
         *("study", "validate", {"study": "/nowhere"}, {}),
         ["study is '/nowhere', and /nowhere is not a folder on the controller", "Correct study in the inventory"],
     ),
-    "hub with its defaults, before the host's memory is known": ("jupyterhub", "validate", HUB, {}, []),
     "hub with the host's memory": ("jupyterhub", "validate", HUB, {"memtotal_mb": 3900}, []),
     "hub without servers": (
         *("jupyterhub", "validate", HUB | {"jupyterhub_servers": 0}, {}),
