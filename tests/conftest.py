@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ipaddress
 import json
 import pathlib
 import shlex
@@ -26,10 +27,11 @@ ROLES = pathlib.Path(__file__).resolve().parents[1] / "roles"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Add host, promise (the check's docstring) and, when it failed, its unit's journal to the report."""
+    """Add host, groups, promise (the check's docstring) and, when it failed, its unit's journal to the report."""
     host = getattr(item, "funcargs", {}).get("host")
     if call.when == "setup":
         item.user_properties.append(("promise", promise_of(item)))
+        item.user_properties.append(("groups", groups_of(item)))
         if host is not None:
             item.user_properties.append(("host", host.backend.hostname))
     marker = item.get_closest_marker("unit")
@@ -47,6 +49,11 @@ def promise_of(item):
         if name != "_testinfra_host"
     }
     return promise.format(**values) if values else promise
+
+
+def groups_of(item):
+    """Return the groups on whose hosts a check runs (list of str)."""
+    return [name.removeprefix("ansible://") for name in getattr(item.module, "testinfra_hosts", [])]
 
 
 def journal_of(host, unit):
@@ -97,11 +104,16 @@ def names_of(host, role, **values):
 
 @pytest.fixture
 def outsiders(variables):
-    """Return a function from groups to the names of hosts that are in none of them."""
+    """Return a function from clients, as in network_services, to the names of hosts that are none of them."""
 
-    def names(*groups):
-        inside = {name for group in groups for name in variables["groups"][group]}
-        return [name for name in variables["groups"]["hosts"] if name not in inside]
+    def names(*clients):
+        groups = variables["groups"]
+        inside = {name for client in clients for name in groups.get(client, [])}
+        networks = [ipaddress.ip_network(client) for client in clients if client not in {*groups, "world"}]
+        for name, address in variables["site_addresses"].items():
+            if any(ipaddress.ip_address(address) in network for network in networks):
+                inside.add(name)
+        return [name for name in groups["hosts"] if name not in inside]
 
     return names
 
@@ -330,6 +342,26 @@ def check_mounts(host, unit):
     assert "vitrine-mount-guard" in asks, f"{unit} would start on whatever is mounted"
     seen = host.run("vitrine-mount-guard /etc/vitrine/mounts/%s.json", unit)
     assert seen.rc == 0, seen.stderr.strip()
+
+
+def check_unit(host, unit, settings):
+    """Check that the settings that the site has for a unit are the last word in it, and that systemd has read them.
+
+    Args:
+        host: Testinfra host.
+        unit: str, a systemd service without `.service`.
+        settings: dict from names of the section [Service] to a value or a list of them.
+
+    Raises:
+        AssertionError: with what the unit has instead.
+    """
+    lines = host.check_output("systemctl cat %s.service", unit).splitlines()
+    for name, value in settings.items():
+        wanted = [f"{name}={each}" for each in (value if isinstance(value, list) else [value])]
+        seen = [line for line in lines if line.startswith(f"{name}=")]
+        assert seen[-len(wanted) :] == wanted, f"{unit}: {seen}"
+    if settings:
+        assert host.check_output("systemctl show --property=NeedDaemonReload --value %s.service", unit) == "no"
 
 
 # Runs on the asking host with nothing but Python's standard library; a redirect is an answer, not a way to go.

@@ -30,6 +30,8 @@ SUDO_ASKS = re.compile(r"sudo: a (password|terminal) is required")
 CONNECTION = re.compile(
     r"ansible_(host|port|user|become(_user|_method)?|connection|ssh_.*|private_key_file|python_interpreter)$"
 )
+# Pytest skips a check of hosts if Testinfra finds none.
+NO_HOSTS = "Skipped: got empty parameter set for (_testinfra_host"
 # A single SSH connection per host for all checks.
 SSH_CONFIGURATION = """\
 [ssh_connection]
@@ -76,12 +78,27 @@ def parse_report_log(lines):
         if entry["outcome"] == "skipped" and check["outcome"] == "passed":
             check["outcome"] = "skipped"
             # The file, the line and the reason.
-            check["reason"] = str(entry["longrepr"][-1]).removeprefix("Skipped: ")
+            check["reason"] = reason_of(str(entry["longrepr"][-1]), properties.get("groups", []))
         if entry["outcome"] == "failed":
             check["outcome"] = "failed"
             check["seen"] = check["seen"] or seen_of(entry["longrepr"])
             check["journal"] = properties.get("journal", "")
     return list(checks.values()), problems
+
+
+def reason_of(skipped, groups):
+    """Describe why a check was left out.
+
+    Args:
+        skipped: str, pytest's text.
+        groups: list of str, the groups on whose hosts the check runs.
+
+    Returns:
+        A str: the reason that the check gave, or that there is no host for it.
+    """
+    if not skipped.startswith(NO_HOSTS):
+        return skipped.removeprefix("Skipped: ")
+    return f"the site has no host in the group {' or '.join(groups)}" if groups else "the site has no such hosts"
 
 
 def seen_of(longrepr):
@@ -156,6 +173,39 @@ def judge(checks, problems, exit_code):
     return "verified", ""
 
 
+def own_checks(folder, layer):
+    """Find the site's own checks for a gate.
+
+    Args:
+        folder: str, the folder with a folder for each gate.
+        layer: str.
+
+    Returns:
+        A list of pathlib.Path: the folder of the gate, if it has checks.
+    """
+    own = pathlib.Path(folder, layer)
+    return [own] if list(own.glob("test_*.py")) else []
+
+
+def pytest_command(tests, inventory, log):
+    """Compose the command that runs the checks of a folder.
+
+    Args:
+        tests: pathlib.Path of the folder.
+        inventory, log: pathlib.Path of the run's inventory and of the report log to write.
+
+    Returns:
+        A list of str.
+    """
+    # Checks outside of tests/ get its fixtures as a plugin; inside, pytest finds the file by itself.
+    fixtures = [] if tests.is_relative_to(PROJECT / "tests") else ["-p", "conftest"]
+    return [
+        *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", *fixtures),
+        *(f"--rootdir={PROJECT}", f"--config-file={PROJECT / 'pyproject.toml'}"),
+        *(f"--ansible-inventory={inventory}", f"--report-log={log}", str(tests)),
+    ]
+
+
 class ActionModule(ActionBase):
     """Verify a layer once for all hosts of the play."""
 
@@ -199,7 +249,8 @@ class ActionModule(ActionBase):
             report["reason"] = f"no host of the group {group} takes part in this run"
         else:
             started = time.monotonic()
-            checks, problems, exit_code, output = self._run_checks(tests, group, present, task_vars)
+            folders = [tests, *own_checks(self._templar.template(task_vars["site_tests_dir"]), layer)]
+            checks, problems, exit_code, output = self._run_checks(folders, group, present, task_vars)
             report["seconds"] = round(time.monotonic() - started, 1)
             report["checks"] = checks
             report["passed"] = sum(check["outcome"] == "passed" for check in checks)
@@ -226,14 +277,17 @@ class ActionModule(ActionBase):
                 result["msg"] += f" ({report['reason']})"
         return result
 
-    def _run_checks(self, tests, group, present, task_vars):
-        """Run pytest; returns (checks, problems, exit status, output), with secrets removed from all texts."""
+    def _run_checks(self, folders, group, present, task_vars):
+        """Run pytest in each folder; returns (checks, problems, exit status, output), with secrets removed from all.
+
+        The exit status is the first that is not zero.
+        """
+        checks, problems, exit_code, output = [], [], 0, ""
         with tempfile.TemporaryDirectory(prefix="vitrine-gate.") as folder:  # mode 0700
             inventory, secrets = self._describe_run(group, present, task_vars)
             inventory_file = pathlib.Path(folder, "inventory.json")
             inventory_file.touch(mode=0o600)
             inventory_file.write_text(json.dumps(inventory, cls=AnsibleJSONEncoder, preprocess_unsafe=False))
-            log = pathlib.Path(folder, "report.jsonl")
             # The gate has its own ansible.cfg, so that no unresolved group_vars are read again.
             configuration = pathlib.Path(folder, "ansible.cfg")
             connections = os.environ.get("ANSIBLE_SSH_CONTROL_PATH_DIR", "~/.ansible/cp")
@@ -242,31 +296,26 @@ class ActionModule(ActionBase):
             environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
             # The gate's inventory is complete: one from the environment must not be mixed in.
             environment.pop("ANSIBLE_INVENTORY", None)
-            run = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "--quiet",
-                    "--tb=short",
-                    "-p",
-                    "no:cacheprovider",
-                    f"--rootdir={PROJECT}",
-                    f"--ansible-inventory={inventory_file}",
-                    f"--report-log={log}",
-                    str(tests),
-                ],
-                cwd=PROJECT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            lines = log.read_text().splitlines() if log.exists() else []
-        hide = redactor(secrets)
-        checks, problems = parse_report_log(map(hide, lines))
-        return checks, problems, run.returncode, hide(run.stdout + run.stderr)
+            hide = redactor(secrets)
+            for number, tests in enumerate(folders):
+                log = pathlib.Path(folder, f"report-{number}.jsonl")
+                run = subprocess.run(
+                    pytest_command(tests, inventory_file, log),
+                    cwd=PROJECT,
+                    # For checks outside of the checkout.
+                    env=environment | {"PYTHONPATH": str(PROJECT / "tests")},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                lines = log.read_text().splitlines() if log.exists() else []
+                more_checks, more_problems = parse_report_log(map(hide, lines))
+                checks += more_checks
+                problems += more_problems
+                exit_code = exit_code or run.returncode
+                output += hide(run.stdout + run.stderr)
+        return checks, problems, exit_code, output
 
     def _describe_run(self, verified, present, task_vars):
         """Return the run's inventory with every variable resolved, and the secret values among them."""

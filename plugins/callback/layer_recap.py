@@ -21,6 +21,7 @@ description:
 """
 
 PHASES = ("apply", "verify")
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class CallbackModule(CallbackBase):
@@ -92,6 +93,10 @@ class CallbackModule(CallbackBase):
             self._display.display(describe(layer), color=COLOURS[layer["outcome"]])
         if not any(layer["outcome"] == "verified" for layer in self._layers.values()):
             self._display.display("Nothing was verified in this run.", color="bright yellow")
+        top, site["not_asked"] = not_asked(site.pop("layers", []), self._layers)
+        if site["not_asked"]:
+            text = describe_not_asked(top, site["not_asked"], site["inventory"])
+            self._display.display(text, color="bright yellow")
         self._display.display(f"total {total:.0f} s")
         failed = bool(stats.failures or stats.dark)
         if not failed and site.get("url"):
@@ -115,6 +120,7 @@ class CallbackModule(CallbackBase):
         if not isinstance(report, dict) or "outcome" not in report:
             return
         layer = self._layers.setdefault(report["layer"], new_layer(report["layer"]))
+        layer["asked"] = True
         layer["outcome"] = report["outcome"]
         layer["checks"] = {"passed": report["passed"], "failed": report["failed"]}
         layer["left_out"] = report.get("left_out", {})
@@ -136,6 +142,7 @@ class CallbackModule(CallbackBase):
         templar = Templar(loader=self._play.get_loader(), variables=values)
         groups = values.get("groups", {})
         site = {"inventory": [str(source) for source in values.get("ansible_inventory_sources") or []]}
+        site["layers"] = list(templar.template(values.get("layers", [])))
         for key, name in (
             ("url", "site_url"),
             ("notice", "site_notice"),
@@ -158,6 +165,7 @@ def new_layer(name):
         "layer": name,
         "applied": False,
         "changed": 0,
+        "asked": False,
         "outcome": "not verified",
         "checks": {"passed": 0, "failed": 0},
         "left_out": {},
@@ -165,6 +173,41 @@ def new_layer(name):
         "reason": "",
         "seconds": 0.0,
     }
+
+
+def not_asked(order, layers):
+    """Find the gates below the highest applied layer that this run did not ask.
+
+    Args:
+        order: list of str, the site's layers, lowest first.
+        layers: dict of dict, as from new_layer, by name.
+
+    Returns:
+        A tuple of the highest applied layer (str, empty if there is none) and the gates (list of str).
+    """
+    # A study is no layer, and scripts/deploy --layer has as layers of the run only those below, all of which it asks.
+    top = next((name for name in reversed(order) if layers.get(name, {}).get("applied")), "")
+    below = order[: order.index(top)] if top else []
+    return top, [name for name in below if not layers.get(name, {}).get("asked")]
+
+
+def describe_not_asked(top, gates, sources):
+    """Say which gates were not asked, and what asks them.
+
+    Args:
+        top: str, the layer above them.
+        gates: list of str.
+        sources: list of str, paths of the run's inventory.
+
+    Returns:
+        A str.
+    """
+    place = pathlib.Path(sources[-1] if sources else "INVENTORY")
+    place = place.relative_to(PROJECT) if place.is_relative_to(PROJECT) else place
+    return (
+        f"The gates of {', '.join(gates)}, below {top}, were not asked in this run.\n"
+        f"scripts/deploy {place} --layer {top} asks them first; scripts/run verify {place} asks all gates."
+    )
 
 
 def describe(layer):

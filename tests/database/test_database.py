@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from conftest import can_connect, check_mounts, names_of, run_with_input
+from conftest import can_connect, check_mounts, check_unit, names_of, run_with_input
 
 testinfra_hosts = ["ansible://database"]
 pytestmark = pytest.mark.unit("postgresql*")
@@ -34,7 +34,7 @@ def read(omero, variables):
 
 
 def test_starts_at_boot(host, variables):
-    """PostgreSQL runs, starts at boot, and starts on nothing but its own volume."""
+    """PostgreSQL runs with the site's limits, starts at boot, and starts on nothing but its own volume."""
     folder = variables["postgresql_data_dir"]
     names = names_of(host, "postgresql", postgresql_version=variables["database_version"], postgresql_data_dir=folder)
     unit = names["service"]
@@ -42,6 +42,7 @@ def test_starts_at_boot(host, variables):
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, unit)
+    check_unit(host, unit, variables["postgresql_service_settings"])
 
 
 def test_data_on_the_volume(ask, variables):
@@ -234,13 +235,11 @@ def test_settings_are_in_force(ask):
 
 def test_connections(ask, variables):
     """There are connections enough for every OMERO.server's pool, and one is left for the operator."""
-    servers = {
-        name for group in variables["network_services"]["postgresql"]["clients"] for name in variables["groups"][group]
-    }
+    clients = variables["postgresql_clients"] + variables["postgresql_clients_extra"]
     free = int(
         ask("select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
     )
-    assert free > len(servers) * variables["database_poolsize"], f"{free} for {len(servers)} servers"
+    assert free > len(clients) * variables["database_poolsize"], f"{free} for {len(clients)} clients"
 
 
 def test_memory(host, ask):

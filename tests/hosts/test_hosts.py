@@ -42,7 +42,7 @@ def test_login_by_key_only(host):
 
 def test_administrators(host, variables):
     """Administrators have an account, a locked password and sudo."""
-    for user in variables["admin_users_list"]:
+    for user in variables["admin_users_list"] + variables["admin_users_list_extra"]:
         name = user["name"]
         assert host.user(name).exists, f"no account {name}"
         assert host.user(name).password.startswith("!"), f"{name} has a password"
@@ -89,3 +89,9 @@ def test_limits(host):
     """A service may open more files than the usual thousand."""
     seen = host.check_output("systemctl show --property=DefaultLimitNOFILE --value")
     assert int(seen) >= 16384, f"DefaultLimitNOFILE is {seen}"
+
+
+def test_packages(host, variables):
+    """The packages that the site wants are installed."""
+    missing = [name for name in variables["site_packages_extra"] if not host.package(name).is_installed]
+    assert not missing

@@ -13,7 +13,7 @@ import pytest
 import requests
 import urllib3
 import websocket
-from conftest import can_connect
+from conftest import can_connect, check_unit
 
 testinfra_hosts = ["ansible://jupyterhub"]
 # The host for the report's sake: several checks only ask from the controller.
@@ -182,10 +182,11 @@ def unit(host):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_starts_at_boot(host, service):
-    """The service {service} runs and starts at boot."""
+def test_starts_at_boot(host, variables, service):
+    """The service {service} runs with the site's limits and starts at boot."""
     assert host.service(service).is_running, "it does not run"
     assert host.service(service).is_enabled
+    check_unit(host, service, variables["jupyterhub_service_settings"] if service == "jupyterhub" else {})
 
 
 def test_wrong_password(host, client):

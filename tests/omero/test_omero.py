@@ -6,7 +6,7 @@ import xml.etree.ElementTree
 from datetime import datetime, timedelta
 
 import pytest
-from conftest import can_connect, check_mounts
+from conftest import can_connect, check_mounts, check_unit
 
 testinfra_hosts = ["ansible://omero"]
 pytestmark = pytest.mark.unit("omero-server")
@@ -26,12 +26,13 @@ def folder(variables):
     return variables["omero_server_dir"]
 
 
-def test_starts_at_boot(host):
-    """OMERO.server runs, starts at boot, and refuses to start without its volume."""
+def test_starts_at_boot(host, variables):
+    """OMERO.server runs with the site's limits, starts at boot, and refuses to start without its volume."""
     service = host.service("omero-server")
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, "omero-server")
+    check_unit(host, "omero-server", variables["omero_server_service_settings"])
 
 
 def test_processes(host, folder):

@@ -7,7 +7,7 @@ import re
 import secrets
 
 import pytest
-from conftest import can_connect, check_mounts, fetch
+from conftest import can_connect, check_mounts, check_unit, fetch
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
@@ -51,12 +51,13 @@ def kept(variables):
     return look
 
 
-def test_starts_at_boot(host):
-    """Nginx runs, starts at boot, and refuses to start without the cache's volume."""
+def test_starts_at_boot(host, variables):
+    """Nginx runs with the site's limits, starts at boot, and refuses to start without the cache's volume."""
     service = host.service("nginx")
     assert service.is_running, "it does not run"
     assert service.is_enabled
     check_mounts(host, "nginx")
+    check_unit(host, "nginx", variables["nginx_cache_service_settings"])
 
 
 def test_closed(knock, closed):
@@ -187,6 +188,8 @@ def test_what_answers_say(ask, variables):
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["referrer-policy"] == "strict-origin-when-cross-origin", path
         assert headers["content-security-policy"] == policy, path
+        for name, value in variables["nginx_cache_headers_extra"].items():
+            assert headers[name.lower()] == value, f"{path}: {name}"
         allowed = headers.get("access-control-allow-origin")
         shared = any(re.search(zone["pattern"], path) for zone in variables["nginx_cache_zones"].values())
         assert allowed == (others or None if shared else None), f"{path}: {allowed}"
@@ -264,12 +267,14 @@ def test_plain_http(visitor, variables):
 
 
 def test_old_tls(visitor, variables):
-    """TLS older than 1.2 is refused."""
+    """TLS older than 1.2 is refused, and of 1.2 and 1.3 what the site does not accept."""
     target = f"{variables['site_public_name']}:443"
     old = visitor.run("openssl s_client -connect %s -tls1_1 -cipher ALL:@SECLEVEL=0 < /dev/null", target)
     assert old.rc != 0, "it took TLS 1.1"
-    new = visitor.run("openssl s_client -connect %s -tls1_3 < /dev/null", target)
-    assert new.rc == 0, f"TLS 1.3 fails too, so that nothing was seen: {new.stderr.strip()[:200]}"
+    for version, option in (("TLSv1.2", "-tls1_2"), ("TLSv1.3", "-tls1_3")):
+        seen = visitor.run(f"openssl s_client -connect %s {option} < /dev/null", target)
+        wanted = version in variables["nginx_cache_tls_protocols"]
+        assert (seen.rc == 0) == wanted, f"{version}: {seen.stderr.strip()[:200] or 'it was taken'}"
 
 
 def test_upstreams(variables, visitor):

@@ -117,6 +117,17 @@ def test_what_a_change_makes_due(copy):
         before = after
 
 
+def test_only_the_own_properties_of_a_scenario_count(copy):
+    """A changed line in molecule/scenarios.yml changes the state of the scenario that it is about."""
+    before = states(copy)
+    path = copy / dependencies.METADATA
+    text = path.read_text()
+    path.write_text(text.replace("  gpfs: {mitogen: true}\n", "  gpfs: {}\n"))
+    assert path.read_text() != text
+    after = states(copy)
+    assert {name for name in ALL if before[name] != after[name]} == {"gpfs"}
+
+
 def test_every_change_of_a_file_counts(copy):
     """New (even if not added to Git), removed, executable and linked files count; files that Git ignores do not."""
     seen = [states(copy)["proxy"]]

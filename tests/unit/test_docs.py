@@ -14,18 +14,18 @@ import shlex
 import pytest
 import yaml
 
-from vitrine_cli import bench, checks, deploy, destroy, prose
-from vitrine_cli.site import PROJECT, known_inventories, prepare_ansible
+from vitrine_cli import bench, checks, deploy, destroy, new_site, prose, run
+from vitrine_cli.site import PROJECT, RefusedError, known_inventories, prepare_ansible
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "testbed/README.md", "testbed/omero_server/README.md"]
 PAGES += sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md"))
 PARSERS = {"scripts/deploy": deploy.parse, "scripts/destroy": destroy.parse}
-PARSERS |= {"scripts/test": checks.parse, "scripts/bench": bench.parse}
+PARSERS |= {"scripts/test": checks.parse, "scripts/bench": bench.parse, "scripts/new-site": new_site.parse}
 # Ansible's programs, with the classes of their command lines.
 ANSIBLE = {"ansible-playbook": ("playbook", "PlaybookCLI"), "ansible": ("adhoc", "AdHocCLI")}
 MOLECULE = {"test", "create", "prepare", "converge", "idempotence", "verify", "login", "destroy"}
-# Stands for the reader's own site, which is a copy of one of the templates.
-OWN = re.compile(r"(inventories/mine|/srv/sites/mine)(/|$)")
+# Stands for the reader's own site, which scripts/new-site has made.
+OWN = re.compile(r"[.][.]/mine(/|$)")
 # The example of docs/layers.md.
 OWN_LAYER = "monitoring"
 FOLDERS = ("demo", "docs", "group_vars", "inventories", "molecule", "playbooks", "plugins", "roles", "scripts")
@@ -168,6 +168,8 @@ def faults_of_script(words, whole):
     script, *arguments = words
     if not (PROJECT / script).is_file():
         return [f"there is no {script}"]
+    if script == "scripts/run":
+        return faults_of_run(arguments, whole)
     own, _, further = deploy.split_at_dashes(arguments)
     faults = []
     if script == "scripts/podman":
@@ -190,6 +192,22 @@ def faults_of_script(words, whole):
         if option == "--scenario" and value not in (*checks.scenarios(), OWN_LAYER):
             faults.append(f"there is no scenario {value}")
     return faults + (faults_of_ansible(["ansible-playbook", *further, "playbooks/site.yml"]) if further else [])
+
+
+def faults_of_run(arguments, whole):
+    """List what is wrong with the arguments of scripts/run (list of str); `whole` as for faults_of_script."""
+    if not arguments or arguments[0].startswith("-"):
+        return []
+    try:
+        playbook = run.find_playbook(arguments[0])
+    except RefusedError as refusal:
+        return [str(refusal)]
+    if not whole and len(arguments) < 2:
+        return []
+    options, said = parsed(run.parse, arguments)
+    if options is None:
+        return [said]
+    return faults_of_inventory(options.inventory) + faults_of_ansible(["ansible-playbook", *options.ansible, playbook])
 
 
 def faults_of_molecule(words):
@@ -287,9 +305,14 @@ def test_links_lead_somewhere(page):
 def test_there_are_commands():
     """The commands are found, so the checks above do not pass for lack of commands."""
     found = [words[0] for page in PAGES for _, block in prose.blocks(text_of(page)) for words in commands(block)]
-    assert {"scripts/deploy", "scripts/destroy", "scripts/test", "ansible-playbook", "ansible", "molecule"} <= set(
-        found
-    )
+    programs = {"scripts/deploy", "scripts/destroy", "scripts/new-site", "scripts/run", "scripts/test"}
+    assert programs | {"ansible-playbook", "ansible", "molecule"} <= set(found)
+
+
+def test_playbooks_are_run_one_way():
+    """By scripts/run, which needs no environment and no folder; ansible-playbook is shown where it is explained."""
+    pages = [page for page in PAGES if re.search(r"^\s*ansible-playbook .*playbooks/", text_of(page), re.MULTILINE)]
+    assert pages == ["docs/before-you-start.md"]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +326,13 @@ def test_there_are_commands():
         ("scripts/deploy demo --layer gate", "there is no layer gate"),
         ("scripts/deploy demo -- -e provision_openstack_remove=true", "the variable provision_openstack_remove"),
         ("scripts/destroy demo --volume", "unrecognized arguments: --volume"),
+        ("scripts/new-site lab --form static", "the following arguments are required: --from"),
+        ("scripts/run verfy demo", "There is no playbook 'verfy'"),
+        ("scripts/run verify dmeo", "there is no inventory dmeo"),
+        ("scripts/run verify", "the following arguments are required: inventory"),
+        ("scripts/run site demo --tags verify,apply,none", "no playbook has the tag none"),
+        ("scripts/run maintenance demo -e maintainance=on", "the variable maintainance"),
+        ("scripts/run verify demo --no-such-option", "unrecognized arguments: --no-such-option"),
         ("scripts/test --scenario storage-kernl", "there is no scenario storage-kernl"),
         ("scripts/bench proxy demo --key 3", "unrecognized arguments: --key"),
         ("scripts/lock --downgrade", "scripts/lock has no option --downgrade"),

@@ -107,6 +107,52 @@ def test_an_unreachable_host_fails_its_layer(recap):
     assert "cannot be reached" in recap._layers["database"]["reason"]
 
 
+def layers(applied=(), asked=()):
+    """Return the layers of a run by name, some of them applied, some of them with their gates asked."""
+    names = dict.fromkeys([*applied, *asked])
+    return {name: layer_recap.new_layer(name) | {"applied": name in applied, "asked": name in asked} for name in names}
+
+
+@pytest.mark.parametrize(
+    ("order", "applied", "asked", "missing"),
+    [
+        # A layer's playbook alone, or its tag.
+        (["hosts", "storage", "web"], ["web"], ["web"], ["hosts", "storage"]),
+        (["hosts", "storage", "web"], ["web"], ["web", "storage"], ["hosts"]),
+        # scripts/deploy --layer web: the layers below it are the run's only layers. A study is no layer.
+        (["hosts", "storage"], ["web"], ["hosts", "storage", "web"], []),
+        (["hosts", "storage", "web"], ["hosts", "storage", "web"], ["hosts", "storage", "web"], []),
+        # All layers without their gates: nothing below the highest was verified.
+        (["hosts", "storage", "web"], ["hosts", "storage", "web"], [], ["hosts", "storage"]),
+        # The lowest layer builds on none, and the health check applies none.
+        (["hosts", "storage", "web"], ["hosts"], ["hosts"], []),
+        (["hosts", "storage", "web"], [], ["web"], []),
+    ],
+)
+def test_gates_that_were_not_asked(order, applied, asked, missing):
+    """A layer that is applied without the gates below it builds on what nobody looked at."""
+    assert layer_recap.not_asked(order, layers(applied, asked))[1] == missing
+
+
+def test_the_recap_says_which_gates_were_not_asked(recap, monkeypatch):
+    """And which command asks them."""
+    shown = []
+    monkeypatch.setattr(
+        recap, "_display", SimpleNamespace(banner=shown.append, display=lambda text, **_: shown.append(text))
+    )
+    inventory = [str(layer_recap.PROJECT / "inventories/demo")]
+    site = {"url": None, "inventory": inventory, "layers": ["hosts", "storage", "database"], "reports_dir": None}
+    monkeypatch.setattr(recap, "_site", lambda: site)
+    recap.v2_playbook_on_play_start(play("database", "apply"))
+    recap.v2_runner_on_ok(result(changed=True))
+    recap.v2_playbook_on_play_start(play("database", "verify"))
+    recap.v2_runner_on_ok(gate_report("verified", passed=9))
+    recap.v2_playbook_on_stats(SimpleNamespace(failures={}, dark={}))
+    [line] = [text for text in shown if "not asked" in text]
+    assert "The gates of hosts, storage, below database, were not asked" in line
+    assert "scripts/deploy inventories/demo --layer database asks them first" in line
+
+
 def test_plays_of_no_layer_are_left_out(recap):
     """Provisioning has no gate and no line."""
     recap.v2_playbook_on_play_start(play("provision"))

@@ -102,7 +102,11 @@ CASES = {
     "memory for OMERO.server": ("omero_server", "check_host", ICE, DEBIAN | {"memtotal_mb": 3900}, []),
     "too little memory for OMERO.server": (
         *("omero_server", "check_host", {}, {"memtotal_mb": 1900}),
-        ["web01 has 1992 MB: OMERO.server may take 2565 MB", "Give the host more memory, or lower them"],
+        [
+            "web01 has 1992 MB: OMERO.server may take 2565 MB",
+            "MB; expected percentages that fit",
+            "or lower omero_server_memory_percent",
+        ],
     ),
     "shares that do not fit": (
         *("omero_server", "check_host", {"omero_server_memory_percent": {"blitz": 60, "indexer": 10, "pixeldata": 20}}),
@@ -111,6 +115,91 @@ CASES = {
     "folder without Ice": (
         *("omero_server", "check_host", ICE | {"omero_server_ice": "/nowhere"}, DEBIAN | {"memtotal_mb": 7800}),
         ["omero_server_ice is /nowhere, and web01 has no glacier2router, icebox, icegridadmin, icegridnode there"],
+    ),
+    "ciphers that end the directive": (
+        *("session_store", "validate", {"site_tls_ciphers": "ALL; tls no"}, {}),
+        ["session_store_tls_ciphers (site_tls_ciphers) is 'ALL; tls no'; expected TLSv1.2", "in the inventory"],
+    ),
+    "TLS of yesterday": (
+        *("nginx_cache", "validate", {"site_tls_protocols": ["TLSv1.1", "TLSv1.2"]}, {}),
+        ["value of nginx_cache_tls_protocols must be one or more of: TLSv1.2, TLSv1.3"],
+    ),
+    "no TLS": (
+        *("postgresql", "validate", {"site_tls_protocols": []}, {}),
+        ["postgresql_tls_protocols (site_tls_protocols) is []", "expected TLSv1.2, TLSv1.3 or both"],
+    ),
+    "ciphers of OMERO.server": (
+        *("omero_server", "validate", RELEASE | {"site_tls_ciphers": "strong please"}, {}),
+        ["omero_server_tls_ciphers (site_tls_ciphers) is 'strong please'"],
+    ),
+    "the database as it is": ("postgresql", "validate", {}, {}, []),
+    "a client of the database that is no address": (
+        *("postgresql", "validate", {"postgresql_clients_extra": [{"address": "10.0.0.0/33", "certificate": "/"}]}, {}),
+        ["postgresql_clients_extra has {'address': '10.0.0.0/33'", "expected `address`, an IPv4 address or network"],
+    ),
+    "a client of the database without a certificate": (
+        *("postgresql", "validate", {"postgresql_clients_extra": [{"address": "10.0.0.1", "certificate": "/no"}]}, {}),
+        ["postgresql_clients_extra has", "`certificate`, a PEM file on the controller"],
+    ),
+    "the proxy as it is": ("nginx_cache", "validate", {}, {}, []),
+    "a header that the role sets": (
+        *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"Referrer-Policy": "origin"}}, {}),
+        ["nginx_cache_headers_extra: 'Referrer-Policy' is 'origin'; expected a name that the role does not set itself"],
+    ),
+    "a header that ends the directive": (
+        *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"X-One": '"; root /'}}, {}),
+        ["nginx_cache_headers_extra: 'X-One' is", "without double quotes"],
+    ),
+    "a zone too many": (
+        "nginx_cache",
+        "validate",
+        {"nginx_cache_zones_extra": {"more": {"share": 1, "answer_kib": 8, "valid": "1d", "pattern": "^/more/"}}},
+        {},
+        ["the shares add up to 101 percent", "nginx_cache_zones_extra, such as {rendered: {share: 40}}"],
+    ),
+    "a zone whose name is wrong": (
+        *("nginx_cache", "validate", {"nginx_cache_zones_extra": {"renderd": {"valid": "7d"}}}, {}),
+        ["nginx_cache_zones: renderd is {'valid': '7d'}; expected share"],
+    ),
+    "a setting that no unit has": (
+        *("omero_server", "validate", RELEASE | {"omero_server_service_settings": {"Limit nofile": 1}}, {}),
+        ["omero_server_service_settings is {'Limit nofile': 1}; expected settings of the section [Service]"],
+    ),
+    "a setting in two lines": (
+        *("postgresql", "validate", {"postgresql_service_settings": {"LimitNOFILE": "1\nUser=root"}}, {}),
+        ["postgresql_service_settings is", "a value in one line"],
+    ),
+    "an administrator twice": (
+        "admin_users",
+        "validate",
+        {f"admin_users_list{more}": [{"name": "ada", "keys": ["ssh-ed25519 AAAA ada"]}] for more in ("", "_extra")},
+        {},
+        ["admin_users_list and admin_users_list_extra together have ada, ada; expected each name once"],
+    ),
+    "a group of OMERO twice": (
+        *("omero_server", "validate"),
+        RELEASE | {"omero_server_groups_extra": [{"name": "public", "permissions": "rw----"}]},
+        {},
+        ["omero_server_users_extra and omero_server_groups_extra) have public, gate, public; expected each name once"],
+    ),
+    "a network as a client": (
+        "firewall",
+        "validate",
+        {"network_services_extra": {"exporter": {"port": 9100, "group": "hosts", "clients": ["10.0.0.0/8"]}}},
+        {},
+        [],
+    ),
+    "an address that cannot be": (
+        *("firewall", "validate", {"firewall_services": {"ssh": {"port": 22, "clients": ["world", "999.1.1.1"]}}}, {}),
+        [
+            "firewall_services (network_services): ssh is",
+            "IPv4 addresses and networks, or `world`",
+            "network_services_extra",
+        ],
+    ),
+    "a firewall that locks out": (
+        *("firewall", "validate", {"network_services_extra": {"ssh": {"port": 2222}}}, {}),
+        ["does not open port 22 of web01 to world", "Set network_services_extra in the inventory, such as"],
     ),
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
     "study that is not there": (
@@ -281,3 +370,9 @@ def test_a_new_administrator_in_check_mode(tmp_path):
     assert said is None, said
     assert "admin_users : Create the administrators' accounts" in changed
     assert "admin_users : Allow the administrators to use sudo" in changed
+
+
+def test_no_refusal_advises_to_edit_the_shared_settings():
+    """They belong to all sites; a message names the variable that an inventory sets instead."""
+    tasks = [*PROJECT.glob("playbooks/*.yml"), *PROJECT.glob("roles/*/tasks/*.yml")]
+    assert not [str(path) for path in tasks if "group_vars/all/" in path.read_text()]

@@ -54,6 +54,18 @@ def test_no_loop_prints_a_secret():
     assert not seen
 
 
+def test_no_reload_is_hidden():
+    """A task or handler that reloads or restarts a service says that it changed something."""
+    handlers = [path for folder in ("roles", "testbed/roles") for path in (PROJECT / folder).glob("*/handlers/*.yml")]
+    tasks = [*every_task(), *((path, task) for path in handlers for task in yaml.safe_load(path.read_text()))]
+    hidden = []
+    for path, task in tasks:
+        service = task.get("ansible.builtin.systemd_service") or task.get("ansible.builtin.service") or {}
+        if service.get("state") in ("reloaded", "restarted") and task.get("changed_when") is False:
+            hidden.append(f"{path}: {task['name']}")
+    assert hidden == []
+
+
 def test_no_file_is_written_from_nothing():
     """The copy module refuses empty content, and a list may be empty on some sites."""
     copies = [(path, task, task.get("ansible.builtin.copy") or {}) for path, task in every_task()]

@@ -1,6 +1,7 @@
 """The code of scripts/: invalid requests, command lines, locks, and the plan of the tests."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import time
 
 import pytest
 
-from vitrine_cli import checks, deploy, destroy, lanes, local, processes, site
+from vitrine_cli import checks, deploy, destroy, lanes, local, new_site, processes, run, site
 from vitrine_cli.site import PROJECT, TEST_INVENTORIES, RefusedError, load_site
 
 LANE = [lanes.Lane(0)]
@@ -234,7 +235,14 @@ def test_only_a_cloud_has_volumes_to_keep(example):
 
 
 @pytest.mark.parametrize(
-    ("script", "parser"), [("deploy", deploy.parse), ("destroy", destroy.parse), ("test", checks.parse)]
+    ("script", "parser"),
+    [
+        ("deploy", deploy.parse),
+        ("destroy", destroy.parse),
+        ("new-site", new_site.parse),
+        ("run", run.parse),
+        ("test", checks.parse),
+    ],
 )
 def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, capsys):
     """It comes from the script's own head, at once, and leaves nothing behind."""
@@ -247,7 +255,7 @@ def test_help_needs_no_set_up_and_names_every_option(script, parser, tmp_path, c
     with pytest.raises(SystemExit):
         parser(["--no-such-option"])
     usage = capsys.readouterr().err.splitlines()[0]
-    for option in re.findall(r"-{1,2}[a-z-]+", usage.partition("(")[0]):
+    for option in re.findall(r"(?<![\w-])-{1,2}[a-z-]+", usage.partition("(")[0]):
         assert re.search(rf"^  {option}\b", run.stdout, re.MULTILINE) or f"[{option}" in run.stdout, option
 
 
@@ -373,6 +381,56 @@ def test_scenarios_run_side_by_side_as_soon_as_what_they_build_on_has_passed(mon
     assert sorted(ended) == sorted([*LAYERS, "openstack"])
     assert together[0] == ("hosts", 0)
     assert {number for name, number in together if name in ("storage", "openstack")} == {0, 1}
+
+
+def test_no_scenario_waits_for_an_image_that_exists(monkeypatch):
+    """Scenarios that build on nothing start at once; the others still wait for the layers that they build on."""
+    begun, ended = threading.Event(), []
+
+    def run(phase, *_):
+        assert all(name in ended for name in phase.builds_on)
+        if phase.name == "site":
+            begun.set()
+        elif phase.name == "hosts":
+            assert begun.wait(10)
+        phase.outcome = "passed"
+        ended.append(phase.name)
+
+    monkeypatch.setattr(checks, "run_phase", run)
+    checks.run_all(scenario_phases()[1:], [lanes.Lane(0), lanes.Lane(1)], image_exists=True)
+    assert sorted(ended) == sorted([*LAYERS, "site"])
+
+
+@pytest.mark.parametrize(("status", "exists"), [(0, True), (1, False), (125, False)])
+def test_podman_is_asked_for_the_base_image(monkeypatch, status, exists):
+    """By the name that role provision_local gives the image; without podman there is none."""
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.delenv("VITRINE_SUITE", raising=False)
+    monkeypatch.setattr(local.subprocess, "run", run)
+    assert local.has_base_image(TEST_INVENTORIES) is exists
+    assert [command[:3] for command in asked] == [[str(PROJECT / "scripts/podman"), "image", "exists"]]
+    assert re.fullmatch(r"localhost/vitrine-base:bookworm-[0-9a-f]{12}", asked[0][3])
+
+
+def test_the_name_of_the_base_image_is_that_of_the_role(tmp_path):
+    """The runner computes the same name as a run, so that an image of another recipe does not count."""
+    role = tmp_path / "roles" / "image"
+    (role / "tasks").mkdir(parents=True)
+    for part in ("defaults", "files", "templates", "vars"):
+        (role / part).symlink_to(PROJECT / "testbed/roles/provision_local" / part)
+    show = [{"ansible.builtin.debug": {"msg": "name={{ __provision_local_image }}"}}]
+    (role / "tasks/main.yml").write_text(json.dumps(show))
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["image"]}
+    (tmp_path / "name.yml").write_text(json.dumps([play]))
+    inventories = [f"--inventory={source}" for source in TEST_INVENTORIES]
+    command = ["ansible-playbook", *inventories, str(tmp_path / "name.yml")]
+    shown = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout
+    assert f"name={local.base_image(TEST_INVENTORIES)}" in shown
 
 
 def test_others_wait_for_the_first_scenario_that_runs(outcomes):

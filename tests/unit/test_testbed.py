@@ -15,8 +15,10 @@ LAYERS = yaml.safe_load((PROJECT / "group_vars/all/site.yml").read_text())["laye
 GATES = [f"tests/{layer}" for layer in LAYERS] + ["tests/study", "tests/gpfs", "tests/conftest.py"]
 SETTINGS = ["group_vars", "groups.yml", "inventories/openstack", "inventories/static"]
 PRODUCTION = ["playbooks", "roles", "plugins", *SETTINGS, *GATES]
-# The scripts read variables of hosts on this machine, and follow a scenario's own files.
+# The scripts read variables of hosts on this machine, compute the name of their image, and follow a scenario's files.
 SCRIPTS = {
+    ("scripts/lib/vitrine_cli/local.py", "testbed"),
+    ("scripts/lib/vitrine_cli/local.py", "provision_local"),
     ("scripts/lib/vitrine_cli/site.py", "provision_local"),
     ("scripts/lib/vitrine_cli/dependencies.py", "testbed"),
 }
@@ -63,7 +65,7 @@ def test_no_site_depends_on_the_testbed():
 
 
 def test_the_scripts_know_no_more_than_needed():
-    """They remove containers of this machine, and tell which scenarios a change affects."""
+    """They remove containers of this machine, look for their image, and tell which scenarios a change affects."""
     assert found_below("scripts") == SCRIPTS
 
 

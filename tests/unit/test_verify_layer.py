@@ -15,17 +15,20 @@ TESTS = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture
 def gate(tmp_path):
-    """Return a function that runs checks (str, Python) on this machine: (checks, problems, pytest's exit status)."""
+    """Return a function that runs checks (str, Python), on this machine unless told otherwise.
 
-    def run(source):
+    It returns a tuple of the checks, the problems and pytest's exit status.
+    """
+
+    def run(source, hosts="--hosts=local://"):
         (tmp_path / "test_it.py").write_text(source)
         log = tmp_path / "log.jsonl"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest"]
-        command += ["--hosts=local://", f"--report-log={log}", f"--rootdir={tmp_path}", "--tb=short", str(tmp_path)]
+        command += [hosts, f"--report-log={log}", f"--rootdir={tmp_path}", "--tb=short", str(tmp_path)]
         code = subprocess.run(
             command,
             cwd=tmp_path,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TESTS)},
+            env={"PATH": f"{pathlib.Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(TESTS)},
             capture_output=True,
             check=False,
         ).returncode
@@ -99,6 +102,31 @@ def test_what_is_left_out_is_counted_with_its_reason(gate):
     checks, problems, code = gate(source)
     assert verify_layer.judge(checks, problems, code) == ("verified", "")
     assert verify_layer.count_left_out(checks) == {"the site is closed": 2, "there is one host": 1}
+
+
+def test_an_empty_group_is_left_out_by_its_name(gate, tmp_path):
+    """Pytest's own reason names a fixture of Testinfra; the operator reads which group has no hosts."""
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text('{"all": {"children": {"omero": {"hosts": {"omero01": {}}}, "omero_readonly": {}}}}')
+    source = 'testinfra_hosts = ["ansible://omero_readonly"]\ndef test_it(host):\n    """Nothing is written."""\n'
+    checks, problems, code = gate(source, f"--ansible-inventory={inventory}")
+    assert (problems, code) == ([], 0)
+    assert [check["promise"] for check in checks] == ["Nothing is written"]
+    assert verify_layer.count_left_out(checks) == {"the site has no host in the group omero_readonly": 1}
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        (["omero_readonly"], "the site has no host in the group omero_readonly"),
+        (["web", "proxy"], "the site has no host in the group web or proxy"),
+        ([], "the site has no such hosts"),
+    ],
+)
+def test_reasons_of_checks_without_hosts(groups, reason):
+    """Any other reason stays as the check gave it."""
+    assert verify_layer.reason_of("Skipped: got empty parameter set for (_testinfra_host)", groups) == reason
+    assert verify_layer.reason_of("Skipped: the site is closed", groups) == "the site is closed"
 
 
 def test_gates_get_the_inputs_of_roles():

@@ -11,7 +11,7 @@ TASK_FILES = (
     "roles/*/tasks/**/*.yml",
     "roles/*/handlers/*.yml",
     "testbed/**/tasks/**/*.yml",
-    "playbooks/*.yml",
+    "playbooks/**/*.yml",
     "molecule/**/*.yml",
     "scripts/**/*.yml",
 )

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import can_connect, fetch, names_of
+from conftest import can_connect, check_unit, fetch, names_of
 
 testinfra_hosts = ["ansible://web"]
 pytestmark = pytest.mark.unit("omero-web")
@@ -19,11 +19,12 @@ def ask(variables, reach):
 
 
 @pytest.mark.parametrize("name", ["omero-web", "redis", "nginx"])
-def test_starts_at_boot(host, name):
-    """{name} runs and starts at boot."""
+def test_starts_at_boot(host, variables, name):
+    """{name} runs with the site's limits and starts at boot."""
     service = host.service(names_of(host, "omero_web")["redis_service"] if name == "redis" else name)
     assert service.is_running, f"{name} does not run"
     assert service.is_enabled
+    check_unit(host, service.name, variables["omero_web_service_settings"] if name == "omero-web" else {})
 
 
 def test_health(ask):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import pairs, targets, text
-from . import wells as wells_of
 from .files import Problems, StudyError, only_file
+from .pairs import DATASET, IMAGE, PLATE, WELL, annotations, annotations_of_all, read_groups, read_rows
+from .targets import check_files, read_datasets, read_plates
+from .text import NAMESPACE, describe, key_values, parse
+from .wells import name_of, read_plate
+from .wells import place as place_of
 
 
 def read_study(folder, images=False):
@@ -38,7 +41,7 @@ def read_study(folder, images=False):
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StudyError([f"{folder} {what}; expected a study folder, with study.txt in it."])
     path = only_file(folder, ["*study.txt"], "the description of the study", problems)
-    parsed = path and text.parse(path, problems)
+    parsed = path and parse(path, problems)
     if not parsed:
         raise StudyError(problems.found)
     study, parts = parsed
@@ -85,23 +88,23 @@ def _tables(within, what, names, filled, problems):
     What cannot be read is None, and the rows then an empty list.
     """
     table = only_file(within, ["*annotation.csv", "*annotation.csv.gz"], f"the annotations of the {what}", problems)
-    header, rows = (table and pairs.read_rows(table, names, filled, problems)) or (None, [])
+    header, rows = (table and read_rows(table, names, filled, problems)) or (None, [])
     config = only_file(within, ["*bulkmap-config.yml"], "the columns to show", problems)
-    groups = config and pairs.read_groups(config, header, problems)
+    groups = config and read_groups(config, header, problems)
     return table, header, rows, groups
 
 
 def _project(within, study, experiment, images, problems):
     """Return an experiment's project and its files (list of targets.File); no project when something is wrong."""
-    datasets = targets.read_datasets(within, experiment.name, problems)
+    datasets = read_datasets(within, experiment.name, problems)
     files = [file for dataset in datasets.values() for file in dataset["files"]]
     if images:
-        targets.check_files(within, files, problems)
-    names = [pairs.DATASET, pairs.IMAGE]
+        check_files(within, files, problems)
+    names = [DATASET, IMAGE]
     table, header, rows, groups = _tables(within, "images", names, names[:1], problems)
     of_dataset = {}
     for line, row in rows:
-        of_dataset.setdefault(row[pairs.DATASET], []).append((line, row))
+        of_dataset.setdefault(row[DATASET], []).append((line, row))
     if header is not None and datasets:
         _compare(table, "dataset", datasets, of_dataset, problems)
     if header is None or not groups:
@@ -109,14 +112,14 @@ def _project(within, study, experiment, images, problems):
     groups, _ = groups
     project = {
         "name": experiment.name,
-        "description": text.describe(study, experiment),
-        "annotations": [{"namespace": text.NAMESPACE, "pairs": text.key_values(study, experiment, table.name)}],
+        "description": describe(study, experiment),
+        "annotations": [{"namespace": NAMESPACE, "pairs": key_values(study, experiment, table.name)}],
         "images": len(rows),
         "datasets": [
             {
                 "name": name,
                 "description": dataset["description"],
-                "annotations": pairs.annotations(groups, [row for _, row in of_dataset.get(name, [])]),
+                "annotations": annotations(groups, [row for _, row in of_dataset.get(name, [])]),
                 **(_images(within, dataset, groups, of_dataset.get(name, [])) if images else {}),
             }
             for name, dataset in datasets.items()
@@ -127,27 +130,27 @@ def _project(within, study, experiment, images, problems):
 
 def _screen(within, study, screen, images, problems):
     """Return a screen and its files (list of targets.File); no screen when something is wrong."""
-    plates = targets.read_plates(within, screen.name, problems)
+    plates = read_plates(within, screen.name, problems)
     if images:
-        targets.check_files(within, plates.values(), problems)
-    names = [pairs.PLATE, pairs.WELL]
+        check_files(within, plates.values(), problems)
+    names = [PLATE, WELL]
     table, header, rows, groups = _tables(within, "wells", names, names, problems)
     of_plate = {}
     for line, row in rows:
-        of_plate.setdefault(row[pairs.PLATE], []).append((line, row))
+        of_plate.setdefault(row[PLATE], []).append((line, row))
     if header is not None and plates:
         _compare(table, "plate", plates, of_plate, problems)
     wells = {name: _wells(table, of_plate.get(name, []), problems) for name in plates}
     if images:
         for name, file in plates.items():
-            _check_wells(table, name, wells[name], wells_of.read_plate(file, within, problems), problems)
+            _check_wells(table, name, wells[name], read_plate(file, within, problems), problems)
     if header is None or not groups:
         return None, list(plates.values())
     groups, to_images = groups
     found = {
         "name": screen.name,
-        "description": text.describe(study, screen),
-        "annotations": [{"namespace": text.NAMESPACE, "pairs": text.key_values(study, screen, table.name)}],
+        "description": describe(study, screen),
+        "annotations": [{"namespace": NAMESPACE, "pairs": key_values(study, screen, table.name)}],
         "wells": sum(map(len, wells.values())),
         "well_to_images": to_images,
         "plates": [
@@ -156,10 +159,10 @@ def _screen(within, study, screen, images, problems):
                 "file": str(within / file.path),
                 "wells": [
                     {
-                        "name": wells_of.name_of(*place),
+                        "name": name_of(*place),
                         "row": place[0],
                         "column": place[1],
-                        "annotations": pairs.annotations_of_all(groups, [row for _, row in wells[name][place]]),
+                        "annotations": annotations_of_all(groups, [row for _, row in wells[name][place]]),
                     }
                     for place in sorted(wells[name])
                 ],
@@ -175,8 +178,8 @@ def _wells(table, rows, problems):
     """Return the rows of a plate (list of (line, row)) by their well's place; notes what is no well or is repeated."""
     found = {}
     for line, row in rows:
-        name = row[pairs.WELL].strip()
-        place = wells_of.place(name)
+        name = row[WELL].strip()
+        place = place_of(name)
         if place is None:
             if name:  # one without is noted by who read the rows
                 wanted = "a letter or two for the row and a number for the column, such as A1 or AF48"
@@ -184,9 +187,7 @@ def _wells(table, rows, problems):
             continue
         same = next((first for first, other in found.get(place, []) if _other(other) == _other(row)), None)
         if same is not None:
-            text = (
-                f"well {name} of plate {row[pairs.PLATE]} is a duplicate, first on line {same}, with the same values."
-            )
+            text = f"well {name} of plate {row[PLATE]} is a duplicate, first on line {same}, with the same values."
             problems.add(table, f"{text} Remove one.", line)
         found.setdefault(place, []).append((line, row))
     return found
@@ -194,7 +195,7 @@ def _wells(table, rows, problems):
 
 def _other(row):
     """Return what a row says of its well, but for how it names it."""
-    return {column: value for column, value in row.items() if column != pairs.WELL}
+    return {column: value for column, value in row.items() if column != WELL}
 
 
 def _check_wells(table, name, wells, plate, problems):
@@ -204,7 +205,7 @@ def _check_wells(table, name, wells, plate, problems):
     for place, rows in wells.items():
         if place not in plate.places:
             size = f"{plate.rows} rows, {plate.columns} columns, {len(plate.places)} wells"
-            text = f"plate {name} has no well {wells_of.name_of(*place)} ({size}). Correct it, or remove it"
+            text = f"plate {name} has no well {name_of(*place)} ({size}). Correct it, or remove it"
             problems.add_lines(table, text, [line for line, _ in rows])
 
 
@@ -212,9 +213,7 @@ def _images(within, dataset, groups, rows):
     """Return a dataset's files, with full paths, and its images with what is known of each."""
     return {
         "files": [str(within / file.path) for file in dataset["files"]],
-        "images": [
-            {"name": row[pairs.IMAGE].strip(), "annotations": pairs.annotations(groups, [row])} for _, row in rows
-        ],
+        "images": [{"name": row[IMAGE].strip(), "annotations": annotations(groups, [row])} for _, row in rows],
     }
 
 

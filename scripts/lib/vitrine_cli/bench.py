@@ -10,7 +10,7 @@ import sys
 from rich.table import Table
 
 from vitrine_cli import processes, screen
-from vitrine_cli.site import PROJECT, find_inventory, load_site
+from vitrine_cli.site import find_inventory, load_site
 
 
 def parse(arguments):
@@ -44,9 +44,9 @@ def request(arguments):
     """
     options = parse(arguments)
     screen.show_setup()
-    report = PROJECT / "reports" / "bench" / f"{options.what}.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
     site = load_site([find_inventory(each) for each in options.inventories])
+    report = site.reports / "bench" / f"{options.what}.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
     with processes.lock(site, f"scripts/bench {options.what}") as descriptor:
         more = ["-e", f"bench_keys={options.keys}", "-e", f"bench_report={report}"]
         playbook = f"scripts/lib/bench/{options.what}.yml"
@@ -54,7 +54,7 @@ def request(arguments):
         code = processes.run(["ansible-playbook", *site.inventory_arguments, *more, playbook], [descriptor])
     if code == 0:
         show(json.loads(report.read_text()))
-        screen.console.print(f"    {report.relative_to(PROJECT)}")
+        screen.console.print(f"    {report}")
     return code
 
 

@@ -1,4 +1,4 @@
-"""scripts/test: linters, unit tests and Molecule scenarios. What it takes is described in that file."""
+"""scripts/test: linters, unit tests and Molecule scenarios. The options are described in that file."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ LINTERS = {
     "ruff-format": ["ruff", "format", "--no-cache", "--check"],
     "docs": ["mkdocs", "build", "--strict", "--site-dir", ".vitrine/site"],
 }
-# What scenarios need on this machine: sets of packages, as scripts/setup.sh knows them.
+# The sets of packages (scripts/setup.sh) that scenarios need on this machine.
 PACKAGES = ("containers", "cloud", "browser")
 LINES_SHOWN = 60
-# Scenarios side by side. They wait much of their time, and three keep two cores busy.
+# Number of scenarios that run side by side. They often wait, so that three keep two cores busy.
 LANES = 3
-# As Molecule says that it begins with one of its steps.
+# Molecule's message at the beginning of a step.
 STEP = re.compile(r"INFO +\[\S+ > (\w+)\] Executing$")
-# As it says that one has failed; what follows is how the scenario takes its hosts down.
+# Its message after a step has failed. The lines that follow are about the removal of the hosts.
 FAILED_STEP = re.compile(r"(ERROR|CRITICAL) +\[\S+ > \w+\]")
 UNIT_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?)\b")
 UNCHANGED = "unchanged since it passed"
-# Two rows of scenarios write records.
+# Several threads write records.
 RECORDS_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass
 class Phase:
-    """What is run at a time.
+    """A linter, the unit tests or a scenario: the unit that runs, passes or fails as a whole.
 
     Attributes:
         name: str.
-        kind: str: lint, unit, scenario, or start: a layer's scenario that passed before, of which nothing but the
-            snapshot is made, since others start with it.
+        kind: str: lint, unit, scenario, or start: a layer's scenario that passed before, and that only creates the
+            snapshot from which others start.
         command: list of str.
-        builds_on: list of str, scenarios without whose success it makes no sense.
-        needs_lane: bool, whether its hosts are the test site's, which a lane has for itself.
-        mitogen: str, what mitogen's strategy runs: all of the scenario's tasks, or those that apply the layers below
-            (prepare); empty for none.
+        builds_on: list of str, the scenarios that must have passed before.
+        needs_lane: bool, whether its hosts are those of the test site, of which each lane has a copy.
+        mitogen: str, the tasks that Mitogen's strategy runs: all, or prepare for those that apply the layers below;
+            empty for none.
         outcome: str: passed, prepared (a start), failed, skipped or left out; empty before it ran.
-        passed, failed: int, how many checks it counts for.
+        passed, failed: int, numbers of checks.
         seconds: float.
-        note: str, what else there is to say.
-        child: subprocess.Popen, what runs or ran it.
+        note: str, a remark for the output.
+        child: subprocess.Popen, the process that runs or ran it.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Phase:
 
     @property
     def has_hosts(self):
-        """Return whether hosts are made for it (bool)."""
+        """Return whether it creates hosts (bool)."""
         return self.kind in ("scenario", "start")
 
 
@@ -120,13 +120,13 @@ def scenarios(project=PROJECT):
 
 
 def traits(project=PROJECT):
-    """Return what molecule/scenarios.yml says of scenarios.
+    """Return the properties of scenarios from molecule/scenarios.yml.
 
     Args:
         project: pathlib.Path of the checkout.
 
     Returns:
-        A dict from their names to dicts; those of which nothing is said are missing.
+        A dict from names to dicts, without scenarios that have no entry.
     """
     return dependencies.read_metadata(project)["scenarios"]
 
@@ -169,7 +169,7 @@ def left_out(known, official_zip, processor):
 
 
 def unchanged(known):
-    """Tell which scenarios passed at the state that all they depend on has now.
+    """Tell which scenarios have passed and have unchanged dependencies.
 
     Args:
         known: dict, as from scenarios.
@@ -185,7 +185,7 @@ def unchanged(known):
 
 
 def plan(options, known, impossible=None, same=None):
-    """Compose the phases that a request asks for.
+    """Compose the requested phases.
 
     Args:
         options: argparse.Namespace, as from parse.
@@ -203,7 +203,7 @@ def plan(options, known, impossible=None, same=None):
     known_traits = traits()
     for name in options.scenario:
         if name not in known:
-            raise RefusedError(f"There is no scenario '{name}': wanted is one of {', '.join(known)}.")
+            raise RefusedError(f"There is no scenario '{name}': expected one of {', '.join(known)}.")
         if name in impossible:
             raise RefusedError(f"The scenario '{name}' cannot be run here: {impossible[name]}.")
     everything = not (options.lint or options.unit or options.scenario)
@@ -233,10 +233,10 @@ def plan(options, known, impossible=None, same=None):
 
 
 def make_starts(phases):
-    """Have those layers applied that passed before and with which several scenarios start, once for all of them.
+    """Make layers that passed before run once, without tests, if several scenarios start with them.
 
     Args:
-        phases: list of Phase; those are no longer left out.
+        phases: list of Phase; such layers are no longer left out.
     """
     tops = [
         phase.builds_on[-1] for phase in phases if phase.kind == "scenario" and not phase.outcome and phase.builds_on
@@ -251,25 +251,25 @@ def make_starts(phases):
 
 
 def run_phase(phase, lane, pass_fds=()):
-    """Run a phase, its output to reports/logs, and print its line.
+    """Run a phase, write its output to reports/logs, and print its line.
 
     Args:
-        phase: Phase; its outcome is noted in it.
+        phase: Phase; its outcome is set.
         lane: lanes.Lane.
-        pass_fds: iterable of int, file descriptors that programs shall hold.
+        pass_fds: iterable of int, file descriptors that programs keep open.
 
     Raises:
-        InterruptedRunError: A signal told us to end.
+        InterruptedRunError: A signal ended the run.
     """
     log = PROJECT / "reports" / "logs" / f"{phase.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     used = log.with_suffix(".used")
     used.write_text("")
-    # Those that somebody has set to run Molecule by hand are about another scenario.
+    # Variables of a manual run of Molecule belong to another scenario.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
     environment |= {"NO_COLOR": "1", "COLUMNS": "200"}
     if phase.has_hosts:
-        # Molecule's own choice of a folder is the same for all checkouts of this name.
+        # By default, all checkouts of the same name share a folder.
         environment["MOLECULE_EPHEMERAL_DIRECTORY"] = str(PROJECT / ".vitrine" / "molecule" / phase.name)
         environment["VITRINE_FILES_USED"] = str(used)
         # Otherwise Molecule advises to move the scenarios, since galaxy.yml makes the checkout a collection.
@@ -279,7 +279,7 @@ def run_phase(phase, lane, pass_fds=()):
         environment |= added
     else:
         command = phase.command
-        # ansible-lint checks the playbooks' syntax, and ansible.cfg does not let them start without an inventory.
+        # ansible-lint checks the playbooks' syntax, for which ansible.cfg requires an inventory.
         environment["ANSIBLE_INVENTORY"] = str(PROJECT / "inventories" / "demo")
     checkout = dependencies.Checkout() if phase.has_hosts else None
     before = checkout.state(phase.name) if checkout else ""
@@ -351,7 +351,7 @@ def strategy(mitogen):
 
 
 def check_used(phase, checkout, used):
-    """Fail a scenario that used a file on which it is not known to depend: a change there would not make it run.
+    """Fail a scenario that used a file that is not among its dependencies, since changes to it would not cause a run.
 
     Args:
         phase: Phase, which has ended.
@@ -362,26 +362,26 @@ def check_used(phase, checkout, used):
     strays = {path for each in used for path in checkout.below(each)} - known
     if strays and phase.outcome in ("passed", "prepared"):
         phase.outcome, phase.passed, phase.failed = "failed", 0, 1
-        phase.note = f"used what it is not known to depend on (molecule/scenarios.yml): {', '.join(sorted(strays))}"
+        phase.note = f"used files outside of its dependencies (molecule/scenarios.yml): {', '.join(sorted(strays))}"
 
 
 def keep_record(phase, before, after):
-    """Note in molecule/passed.txt how a scenario ended.
+    """Record in molecule/passed.txt whether a scenario passed.
 
     Args:
         phase: Phase, which has ended.
-        before, after: str, the states of all that it depends on, before and after the run.
+        before, after: str, the states of its dependencies before and after the run.
     """
     if dependencies.unusual():
         return
-    # Files that changed meanwhile: nobody knows at which of the two states it passed.
+    # If files changed meanwhile, it is unknown with which of the two states it passed.
     passed_at = after if phase.outcome == "passed" and before == after else None
     with RECORDS_LOCK:
         dependencies.record(phase.name, passed_at)
 
 
 def describe_steps(steps, ended):
-    """Say how long Molecule's steps took.
+    """Describe how long Molecule's steps took.
 
     Args:
         steps: list of (name, time of its begin).
@@ -395,7 +395,7 @@ def describe_steps(steps, ended):
 
 
 def conclude(phase, code, output):
-    """Note how a phase ended.
+    """Set the outcome of a phase.
 
     Args:
         phase: Phase.
@@ -417,7 +417,7 @@ def conclude(phase, code, output):
 
 
 def show_end(log):
-    """Print what a log (pathlib.Path) has last before the failure, and where the rest is."""
+    """Print the last lines before the failure from a log (pathlib.Path), and its path."""
     for line in before_failure(log.read_text().splitlines()):
         screen.console.print(f"    | {line}", markup=False)
     screen.console.print(f"    the whole output: {log}", markup=False)
@@ -429,16 +429,18 @@ def before_failure(lines):
     return lines[max(0, end - LINES_SHOWN) : end]
 
 
-def run_all(phases, lane_list, pass_fds=()):
-    """Run phases side by side, each as soon as what it builds on has passed and a lane is free.
+def run_all(phases, lane_list, pass_fds=(), image_exists=False):
+    """Run phases side by side, each as soon as the scenarios that it builds on have passed and a lane is free.
 
     Args:
-        phases: list of Phase; outcomes are noted in them.
+        phases: list of Phase; their outcomes are set.
         lane_list: list of lanes.Lane.
-        pass_fds: iterable of int, file descriptors that programs shall hold.
+        pass_fds: iterable of int, file descriptors that programs keep open.
+        image_exists: bool, whether the image that all hosts start from exists. If not, the first scenario builds it,
+            and the others wait for that scenario.
 
     Raises:
-        InterruptedRunError: A signal told us to end; what ran has ended, and its hosts are taken down.
+        InterruptedRunError: A signal ended the run; its processes have ended, and their hosts are removed.
     """
     broken = set()
     waiting = []
@@ -447,9 +449,9 @@ def run_all(phases, lane_list, pass_fds=()):
             screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
         else:
             waiting.append(phase)
-    # It makes the image that all hosts start from.
     first = next((phase for phase in waiting if phase.has_hosts), None)
-    # The scenarios of layers are the longest way to the end, and linters delay no other phase.
+    builder = None if image_exists else first
+    # The linters run while the other scenarios wait for the first one, if these have to wait.
     waiting.sort(key=lambda phase: 0 if phase is first else 2 if phase.has_hosts else 1)
     free, running = list(lane_list), {}
 
@@ -467,7 +469,7 @@ def run_all(phases, lane_list, pass_fds=()):
                         screen.show_phase(phase.name, phase.outcome, 0.0, phase.note)
                         waiting.remove(phase)
                         settle(phase)
-                    elif free and not must_wait(phase, first, waiting, [each for each, _ in running.values()]):
+                    elif free and not must_wait(phase, builder, waiting, [each for each, _ in running.values()]):
                         waiting.remove(phase)
                         lane = free.pop(0)
                         running[pool.submit(run_phase, phase, lane, pass_fds)] = phase, lane
@@ -482,25 +484,25 @@ def run_all(phases, lane_list, pass_fds=()):
             raise
 
 
-def must_wait(phase, first, waiting, running):
+def must_wait(phase, builder, waiting, running):
     """Tell whether a phase cannot start yet.
 
     Args:
         phase: Phase.
-        first: Phase, the scenario that starts first; None if there is no scenario.
+        builder: Phase, the scenario that builds the image that all hosts start from; None if none has to.
         waiting, running: list of Phase.
 
     Returns:
         A bool.
     """
     to_come = {each.name for each in [*waiting, *running]}
-    if not phase.has_hosts or phase is first:
+    if not phase.has_hosts or phase is builder:
         return False
-    return first.name in to_come or any(name in to_come for name in phase.builds_on)
+    return bool(builder and builder.name in to_come) or any(name in to_come for name in phase.builds_on)
 
 
 def end_all(running):
-    """End what runs, and take down its hosts (running: iterable of Phase with its lanes.Lane)."""
+    """End running phases and remove their hosts (running: iterable of tuples of Phase and lanes.Lane)."""
     for phase, lane in running:
         if phase.child and not phase.outcome:
             processes.end(phase.child)
@@ -525,7 +527,7 @@ def show_recap(phases):
     screen.console.print()
     screen.console.print(table)
     passed = sum(phase.passed for phase in phases)
-    # What an interruption kept from running has not passed.
+    # A phase that did not run because of an interruption has not passed.
     failed = sum(phase.failed or (not phase.outcome) for phase in phases)
     screen.show_phase("all", "failed" if failed else "passed", time.monotonic() - screen.STARTED)
     print(f"{passed} passed, {failed} failed", flush=True)
@@ -534,7 +536,7 @@ def show_recap(phases):
 
 @contextlib.contextmanager
 def hosts_of_tests(options):
-    """Lock the test site and create the lanes; at the end take down all hosts, and the snapshots unless they are kept.
+    """Lock the test site and create the lanes; at the end remove all hosts, and the snapshots unless they are kept.
 
     Args:
         options: argparse.Namespace, as from parse.
@@ -549,14 +551,14 @@ def hosts_of_tests(options):
             try:
                 yield lane_list, descriptor
             finally:
-                # The first one last: its name is that of the snapshots, from which other lanes' hosts are made.
+                # The first lane last, because the hosts of the other lanes are based on its snapshots.
                 for lane in reversed(lane_list):
                     with lanes.entered(lane):
                         clean_up(lane, load_site(TEST_INVENTORIES), options)
 
 
 def clean_up(lane, site, options):
-    """Take down what a lane still has.
+    """Remove the remaining hosts of a lane.
 
     Args:
         lane: lanes.Lane, which has been entered.
@@ -582,7 +584,7 @@ def clean_up(lane, site, options):
 
 
 def request(arguments):
-    """Run what is asked for.
+    """Run the requested phases.
 
     Args:
         arguments: list of str, the command line.
@@ -591,7 +593,7 @@ def request(arguments):
         The exit code (int).
 
     Raises:
-        RefusedError: It cannot be run.
+        RefusedError: The request cannot be carried out.
     """
     options = parse(arguments)
     known = scenarios()
@@ -611,7 +613,7 @@ def request(arguments):
                     "The scenarios' hosts are root's containers: run this as root, or with --lint --unit."
                 )
             with hosts_of_tests(options) as (lane_list, descriptor):
-                run_all(phases, lane_list, [descriptor])
+                run_all(phases, lane_list, [descriptor], local.has_base_image(TEST_INVENTORIES))
         else:
             run_all(phases, [lanes.Lane(0)])
     except processes.InterruptedRunError:

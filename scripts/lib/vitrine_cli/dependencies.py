@@ -1,12 +1,12 @@
-"""What the outcome of a scenario depends on, and at which state of that it passed last.
+"""The files that each scenario depends on, and the state of these files when the scenario last passed.
 
     python -m vitrine_cli.dependencies           the state of every scenario, as JSON
     python -m vitrine_cli.dependencies PATH...   the scenarios that a file can affect, as JSON
 
-A scenario depends on every file of the checkout, except those that are known to be others' alone. Known are the files
-in the folders of AREAS, and of those the ones that a scenario's own files lead to: by the roles, playbooks, modules,
-gates and paths that they name. What is in these folders and nobody leads to is everybody's again.
-molecule/scenarios.yml takes a few paths out, each with its reason.
+By default, a scenario depends on every file of the checkout. A file in one of the folders of AREAS affects only the
+scenarios that use it: those whose own files name it, directly or through the roles, playbooks, modules, gates and paths
+that they name. A file in these folders that no scenario uses affects all scenarios. molecule/scenarios.yml lists
+exceptions, each with its reason.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from vitrine_cli.site import PROJECT
 METADATA = "molecule/scenarios.yml"
 RECORDS = "molecule/passed.txt"
 RECORDS_HEAD = """\
-# Written by scripts/test: scenarios that passed, and the state of all that they depended on. scripts/test --changed
-# leaves out what has passed at its present state. After a conflict either line will do: a wrong one makes it run.
+# Written by scripts/test: the scenarios that passed, each with a hash of its dependencies. scripts/test --changed
+# leaves out the scenarios whose hash is unchanged. Resolve a conflict with either line: a wrong hash only causes a run.
 """
-# Below these a file affects only the scenarios that lead to it.
+# In these folders, a file affects only the scenarios that use it.
 AREAS = re.compile(
     r"(roles/[^/]+/|playbooks/[^/]+\.yml$|tests/|molecule/|inventories/[^/]+/|demo/|testbed/"
     r"|plugins/(modules|module_utils)/)"
 )
-# As a file of the checkout is named in a text: by its path, alone or behind a variable that has the checkout's.
+# A path of a file in the checkout, alone or after a variable that contains the path of the checkout.
 PATH = re.compile(
     r"(?<![\w.-])(?:roles|playbooks|tests|molecule|inventories|demo|testbed|plugins|scripts)/[\w./-]*\w", re.ASCII
 )
-# Words for people, which name files without reading them.
+# Keys of texts for people, which may mention files that are not used.
 PROSE = {"name", "fail_msg", "msg", "otherwise"}
 ROLE_ACTIONS = {"include_role", "import_role"}
 FILE_ACTIONS = {"import_playbook", "include_tasks", "import_tasks"}
 # Written by scripts/docs.
 README = re.compile(r"roles/[^/]+/README\.md")
 TEMPLATE = re.compile(r"{{.*?}}")
-# What .gitignore names, where there is no Git to read it.
+# The entries of .gitignore, for checkouts without Git.
 NOT_IN_GIT = {".git", ".vitrine", "reports", "secrets", ".ansible", "__pycache__", ".pytest_cache", ".ruff_cache"}
-# What an environment changes about the scenarios: records are about those without.
+# Environment variables that change the scenarios. Records are only about runs without these.
 ENVIRONMENT = ("VITRINE_SUITE", "OMERO_SERVER_ZIP")
 
 
 class Loader(yaml.CSafeLoader):
-    """A loader that takes Ansible's own tags as what they are written on."""
+    """A loader that ignores Ansible's own tags."""
 
 
 def plain(loader, _suffix, node):
-    """Construct a node without regard for its tag."""
+    """Construct a node regardless of its tag."""
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
@@ -71,7 +71,7 @@ Loader.add_multi_constructor("!", plain)
 
 
 def merge(base, over):
-    """Merge settings as Molecule does: mappings into each other, the rest replaced.
+    """Merge settings as Molecule does: mappings are merged, other values are replaced.
 
     Args:
         base, over: dict.
@@ -99,13 +99,13 @@ def read_metadata(project=PROJECT):
 
 @functools.cache
 def parse(text):
-    """Parse YAML (text: str), once for all who read it."""
+    """Parse YAML (text: str), each text only once."""
     return yaml.load(text, Loader)  # noqa: S506 (a safe loader that knows more tags)
 
 
 @functools.cache
 def parse_program(text):
-    """Find what a program imports, and the texts in it that can be paths.
+    """Find the imports of a program, and the strings in it that can be paths.
 
     Args:
         text: str, Python.
@@ -125,13 +125,13 @@ def parse_program(text):
 
 
 def files_of(project=PROJECT):
-    """List the files of a checkout: those that Git has, and new ones that it does not ignore.
+    """List the files of a checkout: those in Git, and new files that Git does not ignore.
 
     Args:
-        project: pathlib.Path of the checkout, which may be another user's, or of an archive of one.
+        project: pathlib.Path of the checkout, which may belong to another user, or of an unpacked archive.
 
     Returns:
-        A sorted list of str, relative to it, links among them.
+        A sorted list of str, relative to the checkout, including links.
     """
     arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     command = ["git", "-c", f"safe.directory={project}", "-C", project, *arguments]
@@ -140,7 +140,7 @@ def files_of(project=PROJECT):
         return sorted(name for name in set(run.stdout.split("\0")) - {""} if os.path.lexists(project / name))
     found = []
     for folder, folders, files in os.walk(project):
-        # Links to folders are files to Git.
+        # Git treats links to folders as files.
         links = [name for name in folders if pathlib.Path(folder, name).is_symlink()]
         folders[:] = [name for name in folders if name not in NOT_IN_GIT and name not in links]
         found += [str(pathlib.Path(folder, name).relative_to(project)) for name in files + links]
@@ -159,7 +159,7 @@ class Checkout:
     """
 
     def __init__(self, project=PROJECT):
-        """Read what there is."""
+        """Read the files, the layers and the metadata of the checkout."""
         self.project = pathlib.Path(project)
         self.files = files_of(self.project)
         self.layers = self.read("group_vars/all/site.yml")["layers"]
@@ -177,7 +177,7 @@ class Checkout:
 
     @functools.cached_property
     def roles(self):
-        """Return the folders of all roles, where ansible.cfg has Ansible look for them (a dict of str by name)."""
+        """Return the folders of all roles on the roles_path of ansible.cfg (a dict of str by name)."""
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(self.project / "ansible.cfg")
         # The first folder wins, as with Ansible.
@@ -189,7 +189,7 @@ class Checkout:
 
     @functools.cached_property
     def folders(self):
-        """Return the files of every folder, and each file as a folder of its own (a dict from str to lists of str)."""
+        """Return the files below each folder, and for each file the file itself (a dict from str to lists of str)."""
         found: dict[str, list[str]] = {}
         for name in self.files:
             for path in (name, *map(str, pathlib.PurePath(name).parents)):
@@ -201,13 +201,13 @@ class Checkout:
         return self.folders.get(path.strip("/"), [])
 
     def layers_of(self, name):
-        """Return the layers that are on a scenario's hosts, lowest first, its own included (name: str; list of str)."""
+        """Return the layers on a scenario's hosts, lowest first, including its own (name: str; list of str)."""
         top = name if name in self.layers else (self.metadata["scenarios"].get(name) or {}).get("on_top_of")
         return self.layers[: self.layers.index(top) + 1] if top else []
 
     @functools.cached_property
     def closures(self):
-        """Return what each scenario leads to: a dict from names to sets of str."""
+        """Return the files that each scenario uses: a dict from names to sets of str."""
         return {name: Closure(self, name).paths for name in self.scenarios}
 
     @functools.cached_property
@@ -234,27 +234,28 @@ class Checkout:
         return "documentation" if README.fullmatch(path) else found[0] if found else None
 
     def dependencies(self, name):
-        """Return what a scenario depends on (name: str; a list of str, sorted)."""
+        """Return the files that a scenario depends on (name: str; a list of str, sorted)."""
         return [path for path in self.files if name in self.affected[path]]
 
     def state(self, name):
-        """Return the state of all that a scenario depends on.
+        """Return the state of the files that a scenario depends on.
 
         Args:
             name: str, the scenario.
 
         Returns:
-            A str of 20 hexadecimal digits: another one as soon as a file is changed, added, removed, renamed, or made
-            executable.
+            A str of 20 hexadecimal digits, which changes if a file is changed, added, removed, renamed, or made
+            executable. Of molecule/scenarios.yml, only the scenario's own properties count.
         """
-        whole = hashlib.sha256()
+        whole = hashlib.sha256(json.dumps(self.metadata["scenarios"].get(name), sort_keys=True).encode())
         for path in self.dependencies(name):
-            whole.update(f"{path}\0{self.digest(path)}\n".encode())
+            if path != METADATA:
+                whole.update(f"{path}\0{self.digest(path)}\n".encode())
         return whole.hexdigest()[:20]
 
-    @functools.cache  # noqa: B019 (a checkout is looked at once, by a short program)
+    @functools.cache  # noqa: B019 (each checkout is read once, by a short program)
     def digest(self, path):
-        """Return what stands for a file's content (path: str; str)."""
+        """Return a hash of a file's content and mode, or the target of a link (path: str; str)."""
         file = self.project / path
         if file.is_symlink():
             return f"link {file.readlink()}"
@@ -263,7 +264,7 @@ class Checkout:
 
 
 class Closure:
-    """What a scenario's own files lead to.
+    """The files that a scenario uses.
 
     Attributes:
         paths: set of str, files of the checkout.
@@ -301,7 +302,7 @@ class Closure:
         return text.replace("${MOLECULE_PROJECT_DIRECTORY}/", "").replace("${MOLECULE_SCENARIO_NAME}", self.name)
 
     def _provisioner(self):
-        """Return how the inventories of the scenario have their hosts made (str)."""
+        """Return the provisioner of the scenario's inventories (str)."""
         found = None
         for argument in self.settings["ansible"]["executor"]["args"]["ansible_playbook"]:
             for path in self.checkout.below(self._own(argument).partition("=")[2]):
@@ -311,16 +312,16 @@ class Closure:
         return found
 
     def add(self, path):
-        """Add a file, or every file of a folder, and what they lead to (path: str)."""
+        """Add a file, or every file of a folder, and the files that these use (path: str)."""
         for name in self.checkout.below(path):
             if name not in self.paths:
                 self.paths.add(name)
                 self._follow(name)
 
     def _follow(self, path):
-        """Add what a file leads to."""
+        """Add the files that a file uses."""
         file = self.checkout.project / path
-        # An inventory's variables are read by all; what they name is used by whom the metadata say.
+        # Every scenario reads the variables of an inventory; the metadata list who uses the files that they name.
         if file.is_symlink() or path.startswith(("inventories/", "docs/")) or "/group_vars/" in path:
             return
         if path.endswith((".yml", ".yaml")):
@@ -336,7 +337,7 @@ class Closure:
             self._follow_text(file.read_text())
 
     def _walk(self, node, path, prose=False):
-        """Add what a piece of YAML leads to (prose: bool, whether it is words for people)."""
+        """Add the files that a piece of YAML uses (prose: bool, whether it is text for people)."""
         if isinstance(node, dict):
             for key, value in node.items():
                 action = str(key).rpartition(".")[2]
@@ -363,17 +364,17 @@ class Closure:
             self._follow_text(node)
 
     def _fill(self, text):
-        """Put the values that are known into a template (str)."""
+        """Insert the known values into a template (str)."""
         for name, value in self.variables.items():
             text = re.sub(r"{{ *" + name + r" *}}", str(value), text)
         return text
 
     def _add_roles(self, name, task):
-        """Add the roles that a name can stand for: a template stands for what its task loops over, else for any.
+        """Add the roles that a name can mean: a template means the items of the task's loop, or else any matching role.
 
         Args:
             name: str.
-            task: dict, the task or play that names it.
+            task: dict, the task or play that names the role.
         """
         name = self._fill(name)
         loop = task.get("loop")
@@ -385,25 +386,25 @@ class Closure:
                     self.add(folder)
 
     def _follow_text(self, text):
-        """Add the files that a text (str) names by their paths."""
+        """Add the files whose paths a text (str) contains."""
         for path in PATH.findall(self._fill(text)) if "/" in text else ():
             self.add(os.path.normpath(path))
 
     def _add_imports(self, names):
-        """Add the modules that these names (list of str) may be in, as far as they are the project's own."""
+        """Add the project's own modules among imported names (set of str)."""
         for name in names:
             parts = name.removeprefix("ansible.").strip(".").split(".")
             for length in range(1, len(parts) + 1):
                 for start in ("tests/", "scripts/lib/", "", "plugins/"):
                     candidate = start + "/".join(parts[:length])
                     self.add(f"{candidate}.py")
-                    # A package is one thing.
+                    # All modules of a package belong together.
                     if f"{candidate}/__init__.py" in self.checkout.folders:
                         self.add(candidate)
 
 
 def read_records(project=PROJECT):
-    """Read at which states the scenarios passed.
+    """Read the states at which the scenarios passed.
 
     Args:
         project: pathlib.Path of the checkout.
@@ -413,17 +414,17 @@ def read_records(project=PROJECT):
     """
     path = project / RECORDS
     lines = path.read_text().splitlines() if path.exists() else []
-    # Marks of a conflict, and whatever else is not a record, say nothing.
+    # Conflict markers, and other lines that are not records, are ignored.
     words = [line.split() for line in lines if not line.startswith(("#", "<", "=", ">"))]
     return {pair[0]: pair[1] for pair in words if len(pair) == 2}
 
 
 def record(name, state, project=PROJECT):
-    """Note at which state a scenario passed, or that it did not.
+    """Record the state at which a scenario passed, or remove its record.
 
     Args:
         name: str, the scenario.
-        state: str, or None when it failed.
+        state: str, or None if it failed.
         project: pathlib.Path of the checkout.
     """
     records = read_records(project)
@@ -435,20 +436,20 @@ def record(name, state, project=PROJECT):
 
 
 def unusual(environment=os.environ):
-    """Return what an environment changes about the scenarios.
+    """Return the variables of an environment that change the scenarios.
 
     Args:
         environment: mapping of str.
 
     Returns:
-        A list of str, the variables' names; empty when it is the one that records are about.
+        A list of str, the variables' names; empty if records apply to this environment.
     """
     set_here = {name: environment[name] for name in ENVIRONMENT if environment.get(name)}
     return [name for name in set_here if (name, set_here[name]) != ("VITRINE_SUITE", "bookworm")]
 
 
 def main(arguments):
-    """Print states, or what files can affect (arguments: list of str, paths; returns the exit code)."""
+    """Print states, or the scenarios that files can affect (arguments: list of str, paths; returns the exit code)."""
     checkout = Checkout()
     if arguments:
         found = {path: sorted(checkout.affected[path]) for path in checkout.files if path in arguments}

@@ -10,7 +10,7 @@ import sys
 import time
 
 from vitrine_cli import processes, screen
-from vitrine_cli.site import PROJECT, RefusedError, find_inventory, layers_below, load_site
+from vitrine_cli.site import PROJECT, RefusedError, check_own_files, find_inventory, layers_below, load_site
 
 # A run needs little space on the controller itself; the role that creates containers checks what they need.
 FREE_GIB = 2
@@ -132,6 +132,7 @@ def request(arguments):
     with screen.phase("check of the request"):
         site = load_site([find_inventory(options.inventory)])
         command = ansible_command(site, options)
+        check_own_files(site)
         if not site.addresses:
             raise RefusedError(
                 f"The inventory {site.sources[0]} has no host with an internal_address. Put its servers into the "

@@ -75,6 +75,25 @@ def take_down(site, options, descriptor):
     return code
 
 
+def describe_remains(site, inventory):
+    """Say what stays on servers that were not created by Vitrine.
+
+    Args:
+        site: Site.
+        inventory: str, as it was given.
+
+    Returns:
+        A str.
+    """
+    return (
+        f"Nothing was destroyed: the {len(site.addresses)} servers of {site.name} were not created by Vitrine.\n"
+        "They still run its services, with configuration, firewall rules, accounts, and all data.\n"
+        f"  scripts/run remove {inventory} -e remove={site.name} --check   shows what can be taken off the servers\n"
+        f"  scripts/run remove {inventory} -e remove={site.name}           takes it off, and never touches data\n"
+        "docs/remove.md says what remains, and how to go on."
+    )
+
+
 def remove_secrets(site):
     """Remove the generated passwords, if they are in this checkout; returns whether there were any."""
     if not site.secrets.is_dir() or not site.secrets.resolve().is_relative_to(PROJECT):
@@ -111,6 +130,9 @@ def request(arguments):
         if site.provisioner == "local" and os.geteuid() != 0:
             raise RefusedError(f"The hosts of {site.name} are containers of root. Run this as root, or with sudo.")
     check_volumes(site, options, screen.console.input if sys.stdin.isatty() else None)
+    if site.provisioner == "none":
+        screen.console.print(describe_remains(site, options.inventory))
+        return 0
     with processes.lock(site, f"scripts/destroy {options.inventory}") as descriptor:
         return destroy(site, options, descriptor)
 

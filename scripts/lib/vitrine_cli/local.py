@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 
-from vitrine_cli.site import PROJECT
+from vitrine_cli.site import PROJECT, read_inventory
 
 WRAPPER = str(PROJECT / "scripts" / "podman")
+# The role that creates the containers.
+ROLE = PROJECT / "testbed" / "roles" / "provision_local"
 
 
 def podman(*arguments):
@@ -83,6 +85,33 @@ def remove_snapshots(site):
     for image in dict.fromkeys(podman("images", "--quiet", "--filter", images)):
         podman("rmi", "--force", image)
     shutil.rmtree(site.volumes.parent / site.snapshots_of / "snapshots", ignore_errors=True)
+
+
+def base_image(sources):
+    """Compute the name of the image that a site's containers start from, as the role does.
+
+    Args:
+        sources: list of str, inventory paths, as for read_inventory.
+
+    Returns:
+        A str. It contains a hash of the image's recipe.
+    """
+    inventory, manager, loader = read_inventory(sources)
+    from ansible.template import Templar
+
+    defaults, own = (
+        loader.load_from_file(str(ROLE / part / "main.yml"), trusted_as_template=True) for part in ("defaults", "vars")
+    )
+    values = defaults | manager.get_vars(host=inventory.get_host("localhost")) | own
+    # The recipe is in files of the role.
+    values["ansible_search_path"] = [str(ROLE)]
+    return Templar(loader=loader, variables=values).template(own["__provision_local_image"])
+
+
+def has_base_image(sources):
+    """Return whether this machine has the image that a site's containers start from (sources: as for base_image)."""
+    command = [WRAPPER, "image", "exists", base_image(sources)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def remove_base_images():

@@ -29,6 +29,7 @@ class Site:
         addresses: list of str, the hosts' internal addresses.
         state, secrets, reports, cache: pathlib.Path of its folders on the controller.
         volumes: pathlib.Path of its hosts' data volumes, if they are containers.
+        own_faults: list of str, messages about its own tasks and checks that would never be used.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Site:
     reports: pathlib.Path
     cache: pathlib.Path
     volumes: pathlib.Path
+    own_faults: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def inventory_arguments(self):
@@ -130,6 +132,8 @@ def load_site(sources):
         values = manager.get_vars(host=hosts[0] if hosts else inventory.get_host("localhost"))
         # A site without hosts has no inventory_dir from which its name is derived.
         values["inventory_dir"] = values.get("inventory_dir") or str(PROJECT / sources[-1])
+        # Ansible sets this only in its own commands.
+        values["ansible_inventory_sources"] = [str(PROJECT / source) for source in sources]
         templar = Templar(loader=loader, variables=values)
 
         def value(name, default=None):
@@ -152,6 +156,7 @@ def load_site(sources):
             reports=pathlib.Path(value("reports_dir")),
             cache=pathlib.Path(value("cache_dir")),
             volumes=pathlib.Path(value("provision_local_volumes_dir", "/var/lib/vitrine"), name),
+            own_faults=list(value("site_own_faults")),
         )
     except AnsibleError as problem:
         cloud = " It queries a cloud: see the messages above, and your clouds.yaml (docs/openstack.md)."
@@ -159,6 +164,19 @@ def load_site(sources):
         raise RefusedError(
             f"The inventory {' + '.join(sources)} cannot be read: {problem}.{cloud if asks else ''}"
         ) from problem
+
+
+def check_own_files(site):
+    """Check that a site's own tasks and checks belong to a layer.
+
+    Args:
+        site: Site.
+
+    Raises:
+        RefusedError: One of them would never be used.
+    """
+    if site.own_faults:
+        raise RefusedError("\n".join(site.own_faults))
 
 
 def layers_below(site, layer, project=PROJECT):

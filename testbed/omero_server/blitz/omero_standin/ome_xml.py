@@ -220,7 +220,7 @@ def _plate(element, numbers, name):
     texts = _texts(element, "Name", "Status", "ExternalIdentifier", "RowNamingConvention", "ColumnNamingConvention")
     for convention in (texts.get("rowNamingConvention"), texts.get("columnNamingConvention")):
         if convention not in (None, *_NAMING):
-            raise ValueError(f"{label} names rows or columns by {convention}; wanted is {' or '.join(_NAMING)}")
+            raise ValueError(f"{label} names rows or columns by {convention}; expected {' or '.join(_NAMING)}")
     # A well beyond the plate's edge moves the edge, as at the real import.
     return Plate(
         texts,
@@ -264,7 +264,7 @@ def _texts(element, *names):
 def _number(element, name, label):
     value = element.get(name)
     if value is not None and not value.isdecimal():
-        raise ValueError(f"{label}: {name} is {value!r}; wanted is a whole number")
+        raise ValueError(f"{label}: {name} is {value!r}; expected a whole number")
     return None if value is None else int(value)
 
 

@@ -207,7 +207,7 @@ class RenderingEngine(Stateful):
     def setCompressionLevel(self, call, quality):
         """Set the quality of JPEG, from 0 to 1."""
         if not 0 <= quality <= 1:
-            raise ApiUsage(f"a compression level of {quality}; wanted is 0 to 1")
+            raise ApiUsage(f"a compression level of {quality}; expected 0 to 1")
         self.quality = quality
         return DONE
 
