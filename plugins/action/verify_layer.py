@@ -25,6 +25,7 @@ display = Display()
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
+SUDO_ASKS = re.compile(r"sudo: a (password|terminal) is required")
 # Ansible's connection variables; all other ansible_* variables describe the run.
 CONNECTION = re.compile(
     r"ansible_(host|port|user|become(_user|_method)?|connection|ssh_.*|private_key_file|python_interpreter)$"
@@ -379,4 +380,9 @@ def describe_failure(report):
             lines.append(f"  {check['host']}: promised: {check['promise']}")
             lines.append(f"  {' ' * len(check['host'])}  seen:     {check['seen']}")
             lines.extend(f"      | {line}" for line in check["journal"].splitlines())
+    if any(SUDO_ASKS.search(check["seen"]) for check in report["checks"] if check["outcome"] == "failed"):
+        lines.append(
+            "sudo asks for a password, which the gates do not get, neither from --ask-become-pass nor from "
+            "ansible_become_password. Allow NOPASSWD for Ansible's user on the hosts (docs/before-you-start.md)."
+        )
     return "\n".join(lines)

@@ -5,8 +5,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import yaml
+from jinja2 import Environment
 
-SCRIPT = Path(__file__).resolve().parents[2] / "roles/mount_guard/files/vitrine-mount-guard"
+ROLE = Path(__file__).resolve().parents[2] / "roles/mount_guard"
+SCRIPT = ROLE / "files/vitrine-mount-guard"
 LINE = "36 35 98:0 /mnt1 {path} {options} shared:1 master:2 - {fstype} {source} {more}"
 
 
@@ -70,3 +73,13 @@ def test_problems(guard, tmp_path, changes, words):
     for sentence, word in zip(said, words, strict=True):
         assert word in sentence
         assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(("status", "fails"), [(0, False), ("refused", False), (1, True), (2, True)])
+def test_the_role_takes_the_status_of_a_refusal(guard, status, fails):
+    """The task goes on to the message with what the guard says, and fails only if the guard did not run."""
+    tasks = yaml.safe_load((ROLE / "tasks/check.yml").read_text())
+    condition = Environment(autoescape=True).compile_expression(tasks[0]["failed_when"])
+    seen = {"rc": guard.REFUSED if status == "refused" else status}
+    assert condition(__mount_guard_check=seen) is fails
+    assert "stderr_lines" in tasks[1]["ansible.builtin.assert"]["fail_msg"]

@@ -27,10 +27,16 @@ KNOWN = yaml.safe_load((PROJECT / "roles/distribution/vars/main.yml").read_text(
 PORTS = {"web_sessions_ports": {"own": 6379, "shared": 6379}}
 # As the distribution's file has them.
 ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
+# As the group has them.
+HUB = {"jupyterhub_gate_users": [], "jupyterhub_passwords_dir": "/nowhere"}
+POSTGRESQL = {"__postgresql_tools": "debian", "__postgresql_own_versions": ["15"]}
+NEW_DATABASE = {"postgresql_data_dir": "DATA/nothing"}
 RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
 
 # Role, task file, variables of the inventory, facts of the host, and words of the refusal; none if accepted.
 CASES = {
+    # First, since a host keeps its facts.
+    "hub with its defaults, before the host's memory is known": ("jupyterhub", "validate", HUB, {}, []),
     "as it is": ("session_store", "validate", {}, {}, []),
     "password too short": (
         *("session_store", "validate", {"web_sessions_password": "secret"}, {}),
@@ -196,10 +202,40 @@ CASES = {
         ["does not open port 22 of web01 to world", "Set network_services_extra in the inventory, such as"],
     ),
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
+    "study that is not there": (
+        *("study", "validate", {"study": "/nowhere"}, {}),
+        ["study is '/nowhere', and /nowhere is not a folder on the controller", "Correct study in the inventory"],
+    ),
+    "hub with the host's memory": ("jupyterhub", "validate", HUB, {"memtotal_mb": 3900}, []),
+    "hub without servers": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_servers": 0}, {}),
+        ["jupyterhub_servers 0 (1 or more)"],
+    ),
+    "hub without memory": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_user_memory": 0}, {}),
+        ["jupyterhub_user_memory is 0 (expected: 256 MiB or more)"],
+    ),
     "no study": (
         *("study", "validate", {}, {}),
         ["study is not set; expected the study's folder", "Pass -e study=demo/study, or set study in the inventory"],
     ),
+    "database of another version": (
+        *("postgresql", "version", {"database_version": 16, "postgresql_data_dir": "DATA", **POSTGRESQL}, DEBIAN),
+        [
+            "postgresql_version (database_version) is 16",
+            "has the data of PostgreSQL 15 in",
+            "Set database_version to 15",
+            "docs/database.md",
+        ],
+    ),
+    "database of the same version": (
+        "postgresql",
+        "version",
+        {"postgresql_data_dir": "DATA", **POSTGRESQL},
+        DEBIAN,
+        [],
+    ),
+    "new database": ("postgresql", "version", {"postgresql_data_dir": "DATA/nothing", **POSTGRESQL}, DEBIAN, []),
     "distribution without Ice": (
         *("omero_server", "check_host", {"__omero_server_ice_packages": []}, FEDORA | {"memtotal_mb": 7800}),
         ["omero_server_ice is debian, and Fedora has no IceGrid", "Set omero_server_ice in the inventory"],
@@ -234,6 +270,13 @@ CASES = {
         *("distribution", "selinux", {"distribution_selinux_ports": [{"port": 80}]}, {}),
         ["missing required arguments: type"],
     ),
+    # Last, since a host keeps the variables of its distribution.
+    "check mode on a host without nginx": ("nginx_cache", "main", {}, DEBIAN, []),
+    "check mode on a host without OMERO.web": ("omero_web", "main", {}, DEBIAN, []),
+    "check mode on a host without OMERO.server": ("omero_server", "main", RELEASE, DEBIAN, []),
+    "check mode on a host without JupyterHub": ("jupyterhub", "main", HUB, DEBIAN, []),
+    "check mode on a host without a database": ("postgresql", "main", NEW_DATABASE, DEBIAN | {"memtotal_mb": 3900}, []),
+    "check mode on a host without the database's client": ("postgresql_client", "certificate", {}, DEBIAN, []),
 }
 
 
@@ -249,6 +292,9 @@ def ask(folder, inventory, cases):
         dict from a case to (message or None, list of tasks that would have changed something).
     """
     (folder / "hosts.yml").write_text(inventory.replace("SECRETS", str(folder / "secrets")))
+    (folder / "data/15/main/base/1").mkdir(parents=True)
+    for place in ("data/15/main", "data/15/main/base/1"):
+        (folder / place / "PG_VERSION").write_text("15\n")
     plays = []
     for name, (role, tasks, variables, facts, _) in cases.items():
         included = {"ansible.builtin.include_role": {"name": role, "tasks_from": tasks}}
@@ -257,13 +303,16 @@ def ask(folder, inventory, cases):
         # As an inventory's: stronger than defaults, weaker than what a task gives.
         play = {"name": name, "hosts": "web01", "gather_facts": False, "vars": variables}
         plays.append(play | {"tasks": [*([noted] if facts else []), block]})
-    (folder / "play.yml").write_text(yaml.safe_dump(plays))
+    (folder / "play.yml").write_text(yaml.safe_dump(plays).replace("DATA", str(folder / "data")))
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("ansible-playbook"), "--check", folder / "play.yml"),
             *(f"--inventory={PROJECT}/groups.yml", f"--inventory={folder}/hosts.yml"),
         ],
-        env=os.environ | {"ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        env=os.environ
+        | {"ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+        # Relative paths of studies begin where the command was started.
+        | {"PWD": str(PROJECT)},
         capture_output=True,
         text=True,
         check=False,
@@ -311,6 +360,16 @@ def test_two_stores(tmp_path):
 def test_a_password_is_not_told(answers):
     """A refused password is not in what Ansible shows."""
     assert not [case for case, (said, _) in answers.items() if "sixteen letters" in (said or "")]
+
+
+def test_a_new_administrator_in_check_mode(tmp_path):
+    """The account is reported as new, and the key, for which there is no home directory yet, stops nothing."""
+    person = {"name": "vitrine-newcomer", "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI newcomer"]}
+    case = ("admin_users", "main", {"admin_users_list": [person]}, DEBIAN, [])
+    said, changed = ask(tmp_path, HOSTS, {"new": case})["new"]
+    assert said is None, said
+    assert "admin_users : Create the administrators' accounts" in changed
+    assert "admin_users : Allow the administrators to use sudo" in changed
 
 
 def test_no_refusal_advises_to_edit_the_shared_settings():

@@ -71,6 +71,21 @@ def test_the_journal_is_part_of_the_failure():
     assert text.splitlines()[-2:] == ["      | one", "      | two"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "explained"),
+    [
+        ("sudo: a password is required", True),
+        ("sudo: a terminal is required to read the password; either use the -S option", True),
+        ("it was off", False),
+    ],
+)
+def test_sudo_that_asks_is_explained(seen, explained):
+    """The gates get no password for sudo, and say so."""
+    check = {"host": "database01", "outcome": "failed", "promise": "p", "seen": seen, "journal": ""}
+    text = verify_layer.describe_failure(report_of([check]))
+    assert ("Allow NOPASSWD" in text) == explained
+
+
 def test_skipped_checks_alone_do_not_verify(gate):
     """If every check was skipped, nothing was verified."""
     checks, problems, code = gate("import pytest\n@pytest.mark.skip\ndef test_it():\n    pass\n")
