@@ -137,7 +137,8 @@ def test_refused_by_the_server_too(host, variables):
     seen = run_with_input(
         host,
         "PGPASSWORD=$(cat) psql --no-psqlrc --command='select 1' "
-        f"'host={variables['internal_address']} dbname={variables['database_name']} user={variables['database_user']}'",
+        f"'host={variables['internal_address']} port={variables['network_services']['postgresql']['port']} "
+        f"dbname={variables['database_name']} user={variables['database_user']}'",
         variables["database_password"],
     )
     assert seen.returncode != 0, "the server took it"
@@ -217,7 +218,7 @@ def test_reader_computes(read, variables):
 def test_monitor(host, omero, variables):
     """The monitoring user reads the statistics on the database's host, and does not get in from elsewhere."""
     user, password = variables["database_monitor_user"], variables["database_monitor_password"]
-    where = f"dbname={variables['database_name']} user={user}"
+    where = f"port={variables['network_services']['postgresql']['port']} dbname={variables['database_name']} user={user}"
     ask = f"read -r PGPASSWORD; export PGPASSWORD; exec {PSQL} --command=%s '{where} host=%s'"
     count = "'select count(*) > 0 from pg_stat_statements where query is not null'"
     seen = run_with_input(host, ask % (count, "127.0.0.1"), password + "\n")
