@@ -218,7 +218,9 @@ def test_reader_computes(read, variables):
 def test_monitor(host, omero, variables):
     """The monitoring user reads the statistics on the database's host, and does not get in from elsewhere."""
     user, password = variables["database_monitor_user"], variables["database_monitor_password"]
-    where = f"port={variables['network_services']['postgresql']['port']} dbname={variables['database_name']} user={user}"
+    where = (
+        f"port={variables['network_services']['postgresql']['port']} dbname={variables['database_name']} user={user}"
+    )
     ask = f"read -r PGPASSWORD; export PGPASSWORD; exec {PSQL} --command=%s '{where} host=%s'"
     count = "'select count(*) > 0 from pg_stat_statements where query is not null'"
     seen = run_with_input(host, ask % (count, "127.0.0.1"), password + "\n")
