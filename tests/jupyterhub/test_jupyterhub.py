@@ -5,6 +5,7 @@ import contextlib
 import json
 import pathlib
 import secrets
+import socket
 import ssl
 import time
 import urllib.parse
@@ -135,6 +136,24 @@ def together(action, clients):
 def settings(host):
     """Return the variables that the run has for the host."""
     return host.ansible.get_variables()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def names(settings):
+    """Have the controller find a name that it does not know where the hosts find it (name_resolution_addresses)."""
+    known, ask = settings["name_resolution_addresses"], socket.getaddrinfo
+
+    def find(name, *more, **options):
+        try:
+            return ask(name, *more, **options)
+        except socket.gaierror:
+            if name not in known:
+                raise
+            return ask(known[name], *more, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", find)
+        yield
 
 
 @pytest.fixture(scope="module")

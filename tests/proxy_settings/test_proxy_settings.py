@@ -1,4 +1,4 @@
-"""The proxy with the settings of molecule/proxy-settings."""
+"""The proxy with the settings of molecule/settings."""
 
 import json
 
@@ -9,7 +9,7 @@ from faults import wait_until
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
-NAME = "proxy.vitrine.test"
+NAME = "images.vitrine.test"
 
 
 @pytest.fixture
@@ -81,14 +81,14 @@ def test_places(ask, path, status, place):
 def test_where_to_connect(ask, variables):
     """OMERO's clients are told where to connect."""
     said = json.loads(ask("/connection/omero.json").body)
-    assert (said["host"], said["port"]) == (NAME, 4064)
+    assert (said["host"], said["port"]) == (NAME, 4164)
     assert said["websocket"] == f"wss://{NAME}:443/omero-ws"
     servers = [(server["name"], server["host"], server["port"]) for server in said["servers"]]
-    assert servers == [(name, NAME, 14060 + place) for place, name in enumerate(variables["groups"]["omero"])]
+    assert servers == [(name, NAME, 15060 + place) for place, name in enumerate(variables["groups"]["omero"])]
 
 
 @pytest.mark.parametrize(
-    "place", [f"{NAME}:4064", f"{NAME}:14060", f"wss://{NAME}:443/omero-ws"], ids=["all", "one", "websocket"]
+    "place", [f"{NAME}:4164", f"{NAME}:15060", f"wss://{NAME}:443/omero-ws"], ids=["all", "one", "websocket"]
 )
 def test_ice(reach, variables, place):
     """An OMERO client from outside logs in at {place} and is answered by the server."""
@@ -101,7 +101,7 @@ def test_ice(reach, variables, place):
 def test_ice_wrong_password(reach, variables):
     """Whoever has another password is refused there too."""
     client = reach(variables["groups"]["omero_client"][0])
-    done = run_omero(client, f"{NAME}:4064", variables["omero_curator_user"], "wrong", "sessions who")
+    done = run_omero(client, f"{NAME}:4164", variables["omero_curator_user"], "wrong", "sessions who")
     assert done.returncode != 0
     assert "Password check failed" in done.stdout + done.stderr, done.stdout + done.stderr
 
@@ -109,7 +109,7 @@ def test_ice_wrong_password(reach, variables):
 def test_ice_elsewhere(visitor, variables):
     """Past the proxy, OMERO.server is out of reach from outside."""
     for name in variables["groups"]["omero"]:
-        for port in (4063, 4064, 4065, 4066):
+        for port in (4063, 4064, 4065, 4066, 4164, 4166):
             assert not can_connect(visitor, variables["site_addresses"][name], port, 1), f"{name}:{port} answers"
 
 

@@ -20,15 +20,38 @@ def client(variables, reach):
 def url(variables):
     """Return a function from a path to its libnfs URL, as OMERO's system user."""
     address, uid = variables["internal_address"], variables["omero_system_uid"]
-    return lambda path: f"nfs://{address}{path}?version=4&uid={uid}&gid={uid}"
+    port = variables["network_services"]["nfs"]["port"]
+    return lambda path: f"nfs://{address}{path}?version=4&nfsport={port}&uid={uid}&gid={uid}"
+
+
+@pytest.fixture(params=["read_write", "read_only"])
+def access(request):
+    """Return how an export may be used, one after the other."""
+    return request.param
 
 
 @pytest.fixture
-def probe(host, variables):
+def export(variables, access):
+    """Return an export (dict) that the OMERO.server that writes may use like that."""
+    server = variables["groups"]["omero_readwrite"][0]
+    for each in variables["storage_exports"]:
+        if each["access"] == access and any(server in variables["groups"][group] for group in each["clients"]):
+            return each
+    return pytest.skip(f"no export of storage_exports is {access} for {server}")
+
+
+@pytest.fixture
+def folder(variables, export):
+    """Return the folder of the export."""
+    return f"{variables['nfs_server_data_dir']}/{export['folder']}"
+
+
+@pytest.fixture
+def probe(host, variables, folder):
     """Put a small file into the exported folder, and take it away again."""
     # A new name each time: the server may remember what an older one was.
     name = f".vitrine-probe-{uuid.uuid4().hex}"
-    path = f"{variables['nfs_server_data_dir']}/omero/{name}"
+    path = f"{folder}/{name}"
     uid = variables["omero_system_uid"]
     host.run("echo promise > %s && chown %s:%s %s", path, str(uid), str(uid), path)
     yield name
@@ -52,27 +75,28 @@ def test_starts_at_boot(host):
     check_mounts(host, name)
 
 
-@pytest.mark.parametrize("export", ["/omero", "/repository"])
 def test_read(probe, client, url, export):
-    """OMERO.server reads the export {export}."""
-    seen = client.run("nfs-cat %s", url(f"{export}/{probe}"))
+    """OMERO.server reads the {access} export."""
+    seen = client.run("nfs-cat %s", url(f"{export['name']}/{probe}"))
     assert seen.stdout == "promise\n", f"nfs-cat: {seen.stderr.strip() or seen.stdout!r}"
 
 
-def test_write(host, variables, probe, client, url):
-    """OMERO.server writes to the read-write export."""
-    seen = client.run("nfs-cp /etc/hostname %s", url(f"/omero/{probe}-new"))
+@pytest.mark.parametrize("access", ["read_write"], indirect=True)
+def test_write(host, probe, client, url, export, folder):
+    """OMERO.server writes to the {access} export."""
+    seen = client.run("nfs-cp /etc/hostname %s", url(f"{export['name']}/{probe}-new"))
     assert seen.rc == 0, seen.stderr.strip()
-    written = host.file(f"{variables['nfs_server_data_dir']}/omero/{probe}-new").content_string
+    written = host.file(f"{folder}/{probe}-new").content_string
     assert written == client.file("/etc/hostname").content_string
 
 
-def test_read_only(host, variables, probe, client, url):
-    """A write to the read-only export is refused by the server."""
-    seen = client.run("nfs-cp /etc/hostname %s", url(f"/repository/{probe}-new"))
+@pytest.mark.parametrize("access", ["read_only"], indirect=True)
+def test_read_only(host, probe, client, url, export, folder):
+    """A write to the {access} export is refused by the server."""
+    seen = client.run("nfs-cp /etc/hostname %s", url(f"{export['name']}/{probe}-new"))
     assert seen.rc != 0, "the server took it"
     assert "ROFS" in seen.stderr, f"refused for another reason: {seen.stderr.strip()}"
-    assert not host.file(f"{variables['nfs_server_data_dir']}/omero/{probe}-new").exists
+    assert not host.file(f"{folder}/{probe}-new").exists
 
 
 def test_other_hosts(variables, outsiders, reach):

@@ -20,13 +20,13 @@ ALL = {
     "omero-cluster",
     "omero-upgrade",
     "openstack",
-    "proxy-settings",
+    "settings",
     "storage-kernel",
     "study",
 }
 # The scenarios that start from the demo's inventory.
 DEMO = ALL - {"gpfs", "openstack"}
-PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "proxy-settings", "study"}
+PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "settings", "study"}
 OMERO = {*LAYERS[3:5], *PROXY, "omero-faults", "omero-upgrade", "web-faults"}
 
 
@@ -78,16 +78,17 @@ def states(project):
         ("plugins/module_utils/omero_session.py", OMERO),
         ("roles/nginx_cache/tasks/main.yml", PROXY),
         ("playbooks/proxy.yml", PROXY),
-        ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "study"}),
+        ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "settings", "study"}),
         # Files that affect one or two scenarios.
         ("tests/database_faults/test_database_faults.py", {"database-faults"}),
-        ("tests/proxy_settings/test_proxy_settings.py", {"proxy-settings"}),
+        ("tests/proxy_settings/test_proxy_settings.py", {"settings"}),
+        ("molecule/settings/inventory/group_vars/web.yml", {"settings"}),
         ("molecule/rebuild/note.yml", {"study"}),
         ("molecule/openstack/copy/hosts.yml", {"openstack"}),
         ("demo/study/experimentA/demo0001-experimentA-annotation.csv", {"study"}),
         ("testbed/roles/test_cloud/files/servers.py", {"openstack"}),
         ("testbed/gpfs/stand_in.py", {"gpfs"}),
-        ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate"}),
+        ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate", "settings"}),
         ("plugins/modules/read_study.py", {"study", "gate"}),
         # Files that affect no scenario.
         ("docs/proxy.md", set()),
