@@ -106,6 +106,14 @@ CASES = {
         *("omero_server", "check_host", ICE | {"omero_server_ice": "/nowhere"}, DEBIAN | {"memtotal_mb": 7800}),
         ["omero_server_ice is /nowhere, and web01 has no glacier2router, icebox, icegridadmin, icegridnode there"],
     ),
+    "mount of another host's export": (
+        *("nfs_client", "validate", {"nfs_client_mounts": [{"server": "web02", "export": "/x", "path": "/x"}]}, {}),
+        [],
+    ),
+    "mount of the host's own export": (
+        *("nfs_client", "validate", {"nfs_client_mounts": [{"server": "192.0.2.1", "export": "/x", "path": "/x"}]}, {}),
+        ["nfs_client_mounts of web01: /x is an export of 192.0.2.1, which is the host itself", "Remove the entry"],
+    ),
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
     "no study": (
         *("study", "validate", {}, {}),
