@@ -202,7 +202,8 @@ class Checkout:
 
     def layers_of(self, name):
         """Return the layers that are on a scenario's hosts, lowest first, its own included (name: str; list of str)."""
-        top = name if name in self.layers else (self.metadata["scenarios"].get(name) or {}).get("on_top_of")
+        own = self.metadata["scenarios"].get(name) or {}
+        top = name if name in self.layers else own.get("on_top_of", own.get("up_to"))
         return self.layers[: self.layers.index(top) + 1] if top else []
 
     @functools.cached_property
@@ -320,8 +321,11 @@ class Closure:
     def _follow(self, path):
         """Add what a file leads to."""
         file = self.checkout.project / path
+        if file.is_symlink():
+            self.add(os.path.normpath(pathlib.PurePath(path).parent / file.readlink()))
+            return
         # An inventory's variables are read by all; what they name is used by whom the metadata say.
-        if file.is_symlink() or path.startswith(("inventories/", "docs/")) or "/group_vars/" in path:
+        if path.startswith(("inventories/", "docs/")) or "/group_vars/" in path:
             return
         if path.endswith((".yml", ".yaml")):
             self._walk(self.checkout.read(path), path)
