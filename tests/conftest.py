@@ -2,10 +2,12 @@
 
 import base64
 import contextlib
+import dataclasses
 import ipaddress
 import json
 import pathlib
 import shlex
+import socket
 import subprocess
 import time
 from types import SimpleNamespace
@@ -118,23 +120,144 @@ def outsiders(variables):
     return names
 
 
+@dataclasses.dataclass(frozen=True)
+class Outsider:
+    """Somebody to whom a service of a host is to be closed.
+
+    Attributes:
+        name: str, for messages.
+        host: Testinfra host that asks.
+        address: str, where it finds the host with the service.
+    """
+
+    name: str
+    host: object
+    address: str
+
+    def reaches(self, port):
+        """Tell whether a port (int) is reached; a firewall that drops says nothing for a second."""
+        return can_connect(self.host, self.address, port, 1)
+
+
 @pytest.fixture
-def visitor(outsiders, reach):
-    """Return a host that is nobody special to the proxy."""
-    return reach(outsiders("proxy", "web")[0])
+def outside(variables, outsiders, reach):
+    """Return a function that finds who may not connect, by the group model, to a port (int) of a host.
+
+    The host (str) is the one under test if none is named. It returns a list of Outsider: all other hosts of the site
+    that may not; without any, the controller. If the controller cannot tell either, or everyone may connect, the check
+    is left out with the reason.
+    """
+
+    def find(port, target=variables["inventory_hostname"]):
+        own = variables if target == variables["inventory_hostname"] else reach(target).ansible.get_variables()
+        clients = [client for service in services_of(own) if service["port"] == port for client in service["clients"]]
+        if "world" in clients:
+            pytest.skip(f"the site opens port {port} to everyone")
+        names = [name for name in outsiders(*clients) if name != target]
+        others = [Outsider(name, reach(name), own["internal_address"]) for name in names]
+        return others or [controller_outside(own, clients)]
+
+    return find
+
+
+def services_of(variables):
+    """Return the services that the group model lets others use on a host.
+
+    Args:
+        variables: dict, the host's.
+
+    Returns:
+        A list of dict, as in network_services.
+    """
+    public = variables["public_ice_services"] if variables["site_public_ice"] else {}
+    return [
+        service
+        for service in (variables["network_services"] | public).values()
+        if variables["inventory_hostname"] in variables["groups"].get(service["group"], [])
+    ]
+
+
+def may_connect(address, clients):
+    """Tell whether an address is among clients that are given as addresses or networks.
+
+    Args:
+        address: str.
+        clients: iterable of str; names of groups are passed over.
+
+    Returns:
+        bool.
+    """
+    for client in clients:
+        with contextlib.suppress(ValueError):
+            if ipaddress.ip_address(address) in ipaddress.ip_network(client):
+                return True
+    return False
+
+
+def controller_outside(own, clients):
+    """Return the controller as an Outsider, or leave the check out if its answer would say nothing.
+
+    Args:
+        own: dict, the variables of the host that is asked.
+        clients: iterable of str: the groups, addresses and networks that may connect.
+    """
+    name, hosts = own["inventory_hostname"], own["site_addresses"].values()
+    world = [service["port"] for service in services_of(own) if "world" in service["clients"]]
+    controller = testinfra.get_host("local://")
+    reason = f"does not reach {name} at {own['internal_address']}"
+    for address in dict.fromkeys([own["internal_address"], own.get("ansible_host", name)]):
+        source = source_towards(address)
+        if source is None:
+            continue
+        if source in hosts or ipaddress.ip_address(source).is_loopback:
+            reason = "is a host of the site itself"
+        elif may_connect(source, clients):
+            reason = "may connect"
+        # A closed port says something only if the way there is open.
+        elif any(can_connect(controller, address, port) for port in world):
+            return Outsider("the controller", controller, address)
+    pytest.skip(f"no other host of the site can try, and the controller {reason}")
+
+
+def source_towards(address):
+    """Return the controller's own address (str) on its way to another (str), or None if there is no way."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # Sends nothing.
+            probe.connect((address, 9))
+            return probe.getsockname()[0]
+    except OSError:
+        return None
+
+
+@pytest.fixture
+def visitor(variables, outsiders, reach):
+    """Return who asks the public address: a host that is nobody special to the proxy, if there is none the controller.
+
+    If the controller gets no answer there, as behind a bastion, it is the proxy's own host.
+    """
+    if names := outsiders("proxy", "web"):
+        return reach(names[0])
+    controller = testinfra.get_host("local://")
+    open_there = can_connect(controller, variables["site_public_name"], variables["network_services"]["https"]["port"])
+    return controller if open_there else reach(variables["inventory_hostname"])
 
 
 def run_with_input(host, command, text):
     """Run a command on a host with `text` on its standard input: the way for secrets, which no process list shows.
 
     Args:
-        host: Testinfra host, reached over SSH.
+        host: Testinfra host, reached over SSH, or the controller.
         command: str, a shell command.
         text: str, its standard input.
 
     Returns:
         subprocess.CompletedProcess with text output.
     """
+    if host.backend.NAME == "local":
+        return subprocess.run(
+            ["sh", "-c", command], input=text, capture_output=True, text=True, check=False, timeout=120
+        )
     backend = host.backend.ansible_runner.get_host(host.backend.hostname).backend
     ssh, arguments = backend._build_ssh_command(backend.get_command(command))
     return subprocess.run(
@@ -149,25 +272,38 @@ def run_with_input(host, command, text):
 
 @pytest.fixture
 def omero_client(variables, reach):
-    """Return another host, one with the omero command line."""
-    names = [name for name in variables["groups"]["omero_client"] if name != variables["inventory_hostname"]]
+    """Return a host with the omero command line: another than the host under test, if there is one."""
+    names = variables["groups"].get("omero_client", [])
     if not names:
-        pytest.skip("the site has no other host with the omero command line")
-    return reach(names[0])
+        pytest.skip("the site has no host with the omero command line (group omero_client)")
+    return reach(min(names, key=lambda name: name == variables["inventory_hostname"]))
 
 
 @pytest.fixture
-def login(omero_client, variables):
-    """Return a function that logs in from another host and out again; the password goes by standard input."""
-
-    def attempt(user, password):
-        place = f"{variables['inventory_hostname']}:{variables['network_services']['omero']['port']}"
-        return run_omero(omero_client, place, user, password, "sessions who")
-
-    return attempt
+def asker(variables, reach):
+    """Return who asks the OMERO.server under test over the network: a host of its clients, else the server's own."""
+    names = [*variables["groups"].get("omero_client", []), *variables["groups"].get("web", [])]
+    own = variables["inventory_hostname"]
+    return reach(min(names, key=lambda name: name == own, default=own))
 
 
-def run_omero(client, place, user, password, command):
+@pytest.fixture
+def login(request, host, variables):
+    """Return a function that logs in at the server's address on the network, and out again.
+
+    From another host, if one has the omero command line; else with the server's own. The password goes by standard
+    input.
+    """
+    place = f"{variables['inventory_hostname']}:{variables['network_services']['omero']['port']}"
+    if variables["groups"].get("omero_client"):
+        client = request.getfixturevalue("omero_client")
+        return lambda user, password: run_omero(client, place, user, password, "sessions who")
+    home, account = variables["omero_server_dir"], variables["omero_system_user"]
+    own = f"env OMERODIR={home}/OMERO.server {home}/venv/bin/omero"
+    return lambda user, password: run_omero(host, place, user, password, "sessions who", account, own)
+
+
+def run_omero(client, place, user, password, command, account="nobody", omero="omero"):
     """Log in with the omero command line, run one of its commands, and log out.
 
     Args:
@@ -176,18 +312,20 @@ def run_omero(client, place, user, password, command):
         user: str.
         password: str; it goes by standard input.
         command: str, such as "sessions who", or a list of such; what follows one that fails is not run.
+        account: str, the system user that runs the command line.
+        omero: str, how a shell starts it.
 
     Returns:
         subprocess.CompletedProcess with text output.
     """
     address, _, port = (place, "", "") if place.startswith("wss:") else place.rpartition(":")
-    omero = "runuser --user=nobody --preserve-environment -- omero"
+    omero = f"runuser --user={account} --preserve-environment -- {omero}"
     script = "; ".join(
         [
             "set -e",
             "OMERO_USERDIR=$(mktemp --directory)",
             "trap 'rm -r $OMERO_USERDIR' EXIT",
-            "chown nobody $OMERO_USERDIR",
+            f"chown {account} $OMERO_USERDIR",
             "OMERO_PASSWORD=$(cat)",
             "export OMERO_PASSWORD OMERO_USERDIR",
             f"{omero} login --quiet --server {address} {'--port ' + port if port else ''} --user {user}",

@@ -6,7 +6,7 @@ import xml.etree.ElementTree
 from datetime import datetime, timedelta
 
 import pytest
-from conftest import can_connect, check_mounts, check_unit
+from conftest import check_mounts, check_unit
 
 testinfra_hosts = ["ansible://omero"]
 pytestmark = pytest.mark.unit("omero-server")
@@ -72,7 +72,7 @@ def time_of(line):
 
 
 def test_login(login, variables):
-    """A user logs in over TLS from another host, and out again."""
+    """A user logs in over TLS at the server's address on the network, and out again."""
     seen = login(variables["omero_public_user"], variables["omero_public_password"])
     assert seen.returncode == 0, (seen.stderr or seen.stdout).strip()
     assert variables["omero_public_user"] in seen.stdout
@@ -98,18 +98,18 @@ def test_no_default_password(login):
     assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
 
 
-def test_certificate(host, omero_client, variables, folder):
+def test_certificate(host, asker, variables, folder):
     """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
     code = f"import ssl; print(ssl.get_server_certificate(({server!r}, {port})))"
-    shown = omero_client.check_output("python3 -c %s", code)
+    shown = asker.check_output("python3 -c %s", code)
     # Of a chain the server's own certificate comes first.
     own = host.file(f"{folder}/certificates/server.pem").content_string.partition("-----END")[0]
     assert shown.partition("-----END")[0].strip() == own.strip()
     anonymous = f"openssl s_client -connect {server}:{port} -tls1_2 -cipher aNULL:@SECLEVEL=0 < /dev/null"
-    assert omero_client.run(anonymous).rc != 0, "it took an anonymous cipher"
+    assert asker.run(anonymous).rc != 0, "it took an anonymous cipher"
     old = f"openssl s_client -connect {server}:{port} -tls1_1 -cipher DEFAULT:@SECLEVEL=0 < /dev/null"
-    assert omero_client.run(old).rc != 0, "it took TLS 1.1"
+    assert asker.run(old).rc != 0, "it took TLS 1.1"
 
 
 def test_upgrade_check(host, variables, folder):
@@ -127,32 +127,36 @@ def test_upgrade_check(host, variables, folder):
     assert host.check_output(command, variables["omero_system_user"], code) == "file:///dev/null"
 
 
-def test_without_tls(omero_client, variables):
+@pytest.fixture
+def elsewhere(variables, outside):
+    """Return a function from a port that nobody may reach to an Outsider, one of the server's clients if possible."""
+    clients = {name for group in ("omero_client", "web") for name in variables["groups"].get(group, [])}
+    return lambda port: max(outside(port), key=lambda other: other.name in clients)
+
+
+def test_without_tls(elsewhere):
     """The port without TLS is out of reach."""
-    assert not can_connect(omero_client, variables["internal_address"], 4063, 1), "port 4063 answers"
+    other = elsewhere(4063)
+    assert not other.reaches(4063), f"port 4063 answers {other.name}"
 
 
-def test_internal_ports(host, omero_client, variables):
-    """What the server's processes listen on for each other, without a password, is out of reach for its clients."""
+def test_internal_ports(host, elsewhere, variables):
+    """What the server's processes listen on for each other, without a password, is out of reach from other hosts."""
     lines = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
     ports = {
         int(line.split()[3].rpartition(":")[2]) for line in lines if not line.split()[3].startswith(("127.", "[::1]"))
     }
     inside = sorted(ports - {each["port"] for each in variables["network_services"].values()})
     assert inside, "no process listens for the others"
-    open_ports = [port for port in inside[-2:] if can_connect(omero_client, variables["internal_address"], port, 1)]
+    open_ports = [port for port in inside[-2:] if elsewhere(port).reaches(port)]
     assert not open_ports, f"open: {open_ports}"
 
 
-def test_other_hosts(variables, outsiders, reach):
+def test_other_hosts(variables, outside):
     """Hosts that the group model does not name do not reach OMERO.server."""
-    service = variables["network_services"]["omero"]
-    # The proxies forward to it where OMERO's own clients connect from anywhere.
-    allowed = [*service["clients"], *(["proxy"] if variables["site_public_ice"] else [])]
-    names = [name for name in outsiders(*allowed) if name != variables["inventory_hostname"]]
-    assert names, "no other host to try from"
-    for name in names:
-        assert not can_connect(reach(name), variables["internal_address"], service["port"], 1), f"{name} reached it"
+    port = variables["network_services"]["omero"]["port"]
+    for other in outside(port):
+        assert not other.reaches(port), f"{other.name} reached it"
 
 
 def test_least_privilege(host, variables, folder):

@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from conftest import can_connect, check_mounts, names_of
+from conftest import check_mounts, names_of
 
 testinfra_hosts = ["ansible://storage"]
 # nfs-ganesha or the kernel's nfs-server, whichever it is.
@@ -99,11 +99,8 @@ def test_read_only(host, probe, client, url, export, folder):
     assert not host.file(f"{folder}/{probe}-new").exists
 
 
-def test_other_hosts(variables, outsiders, reach):
+def test_other_hosts(variables, outside):
     """Hosts that the group model does not name do not reach the NFS server."""
-    address, port = variables["internal_address"], variables["network_services"]["nfs"]["port"]
-    allowed = variables["network_services"]["nfs"]["clients"]
-    names = [name for name in outsiders(*allowed) if name != variables["inventory_hostname"]]
-    assert names, "no other host to try from"
-    for name in names:
-        assert not can_connect(reach(name), address, port, 1), f"{name} reached port {port}"
+    port = variables["network_services"]["nfs"]["port"]
+    for other in outside(port):
+        assert not other.reaches(port), f"{other.name} reached port {port}"

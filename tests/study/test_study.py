@@ -100,10 +100,9 @@ def study(variables):
 
 
 @pytest.fixture
-def ask(host, variables, outsiders, reach):
-    """Return a function that asks the public address for JSON over HTTPS, from a host that is nobody special to it."""
+def ask(host, variables, visitor):
+    """Return a function that asks the public address for JSON over HTTPS, as a visitor."""
     certificate = host.file("/etc/nginx/tls/site.pem").content_string
-    visitor = reach(outsiders("proxy", "web")[0])
 
     def answer(path):
         seen = fetch(visitor, variables["site_public_name"], 443, path, tls=True, trust=certificate)
@@ -277,7 +276,7 @@ def test_images(images, annotations):
             assert shown == [each["pairs"]], f"{wanted['name']}: {shown}"
 
 
-def test_thumbnails(request, variables, host, outsiders, reach, listed, datasets, plates_there):
+def test_thumbnails(request, variables, host, visitor, listed, datasets, plates_there):
     """The public sees a thumbnail of every image of the study."""
     if not variables["study_import_images"]:
         pytest.skip("the study's images are not imported (study_import_images)")
@@ -294,7 +293,6 @@ def test_thumbnails(request, variables, host, outsiders, reach, listed, datasets
     assert names, "the study has no image"
     promise = f"the public sees a thumbnail of each of the study's {len(names)} images"
     request.node.user_properties.append(("promise", promise))
-    visitor = reach(outsiders("proxy", "web")[0])
     ask = {
         "address": variables["site_public_name"],
         "trust": host.file("/etc/nginx/tls/site.pem").content_string,

@@ -21,12 +21,13 @@ ALL = {
     "omero-upgrade",
     "openstack",
     "settings",
+    "single",
     "storage-kernel",
     "study",
 }
 # The scenarios that start from the demo's inventory.
-DEMO = ALL - {"gpfs", "openstack"}
-PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "settings", "study"}
+DEMO = ALL - {"gpfs", "openstack", "single"}
+PROXY = {*LAYERS[5:], "gate", "omero-cluster", "proxy-faults", "settings", "single", "study"}
 OMERO = {*LAYERS[3:5], *PROXY, "omero-faults", "omero-upgrade", "web-faults"}
 
 
@@ -68,6 +69,8 @@ def states(project):
         ("tests/conftest.py", ALL),
         # Files that affect a layer and the layers above it.
         ("inventories/demo/hosts.yml", DEMO),
+        # Others link to it.
+        ("inventories/demo/group_vars/omero.yml", DEMO | {"single"}),
         ("roles/firewall/templates/nftables.conf.j2", ALL - {"gpfs"}),
         ("tests/hosts/test_hosts.py", ALL - {"gpfs"}),
         ("roles/omero_server/tasks/main.yml", OMERO),
@@ -78,7 +81,7 @@ def states(project):
         ("plugins/module_utils/omero_session.py", OMERO),
         ("roles/nginx_cache/tasks/main.yml", PROXY),
         ("playbooks/proxy.yml", PROXY),
-        ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "settings", "study"}),
+        ("roles/jupyterhub/tasks/main.yml", {*LAYERS[6:], "gate", "settings", "single", "study"}),
         # Files that affect one or two scenarios.
         ("tests/database_faults/test_database_faults.py", {"database-faults"}),
         ("tests/proxy_settings/test_proxy_settings.py", {"settings"}),
@@ -86,9 +89,10 @@ def states(project):
         ("molecule/rebuild/note.yml", {"study"}),
         ("molecule/openstack/copy/hosts.yml", {"openstack"}),
         ("demo/study/experimentA/demo0001-experimentA-annotation.csv", {"study"}),
+        ("inventories/single/hosts.yml", {"single"}),
         ("testbed/roles/test_cloud/files/servers.py", {"openstack"}),
         ("testbed/gpfs/stand_in.py", {"gpfs"}),
-        ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate", "settings"}),
+        ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate", "settings", "single"}),
         ("plugins/modules/read_study.py", {"study", "gate"}),
         # Files that affect no scenario.
         ("docs/proxy.md", set()),

@@ -201,6 +201,14 @@ CASES = {
         *("firewall", "validate", {"network_services_extra": {"ssh": {"port": 2222}}}, {}),
         ["does not open port 22 of web01 to world", "Set network_services_extra in the inventory, such as"],
     ),
+    "mount of another host's export": (
+        *("nfs_client", "validate", {"nfs_client_mounts": [{"server": "web02", "export": "/x", "path": "/x"}]}, {}),
+        [],
+    ),
+    "mount of the host's own export": (
+        *("nfs_client", "validate", {"nfs_client_mounts": [{"server": "192.0.2.1", "export": "/x", "path": "/x"}]}, {}),
+        ["nfs_client_mounts of web01: /x is an export of 192.0.2.1, which is the host itself", "Remove the entry"],
+    ),
     "study": ("study", "validate", {"study": "demo/study"}, {}, []),
     "study that is not there": (
         *("study", "validate", {"study": "/nowhere"}, {}),

@@ -13,7 +13,7 @@ ROLES = sorted(path.name for path in (PROJECT / "testbed/roles").iterdir())
 LAYERS = yaml.safe_load((PROJECT / "group_vars/all/site.yml").read_text())["layers"]
 # The gates are among what runs on a site; what breaks a scenario's hosts is not.
 GATES = [f"tests/{layer}" for layer in LAYERS] + ["tests/study", "tests/gpfs", "tests/conftest.py"]
-SETTINGS = ["group_vars", "groups.yml", "inventories/openstack", "inventories/static"]
+SETTINGS = ["group_vars", "groups.yml", "inventories/openstack", "inventories/single", "inventories/static"]
 PRODUCTION = ["playbooks", "roles", "plugins", *SETTINGS, *GATES]
 # The scripts read variables of hosts on this machine, compute the name of their image, and follow a scenario's files.
 SCRIPTS = {

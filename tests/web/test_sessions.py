@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import can_connect, fetch, run_with_input
+from conftest import fetch, run_with_input
 
 testinfra_hosts = ["ansible://web"]
 pytestmark = pytest.mark.unit("haproxy")
@@ -89,12 +89,11 @@ def test_encrypted(say):
     assert "PONG" not in seen, seen
 
 
-def test_other_hosts(variables, store, outsiders, reach):
+def test_other_hosts(variables, store, outside):
     """Nobody but the web hosts reaches the store."""
-    names = outsiders(*variables["network_services"]["web_sessions"]["clients"])
-    assert names, "no other host to try from"
-    for name in names:
-        assert not can_connect(reach(name), *store, 1), f"{name} reached it"
+    name, port = store
+    for other in outside(port, name):
+        assert not other.reaches(port), f"{other.name} reached it"
 
 
 def test_listens(host, variables, store):

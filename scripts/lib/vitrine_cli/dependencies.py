@@ -202,7 +202,8 @@ class Checkout:
 
     def layers_of(self, name):
         """Return the layers on a scenario's hosts, lowest first, including its own (name: str; list of str)."""
-        top = name if name in self.layers else (self.metadata["scenarios"].get(name) or {}).get("on_top_of")
+        own = self.metadata["scenarios"].get(name) or {}
+        top = name if name in self.layers else own.get("on_top_of", own.get("up_to"))
         return self.layers[: self.layers.index(top) + 1] if top else []
 
     @functools.cached_property
@@ -321,8 +322,11 @@ class Closure:
     def _follow(self, path):
         """Add the files that a file uses."""
         file = self.checkout.project / path
+        if file.is_symlink():
+            self.add(os.path.normpath(pathlib.PurePath(path).parent / file.readlink()))
+            return
         # Every scenario reads the variables of an inventory; the metadata list who uses the files that they name.
-        if file.is_symlink() or path.startswith(("inventories/", "docs/")) or "/group_vars/" in path:
+        if path.startswith(("inventories/", "docs/")) or "/group_vars/" in path:
             return
         if path.endswith((".yml", ".yaml")):
             self._walk(self.checkout.read(path), path)
