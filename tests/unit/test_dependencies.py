@@ -93,7 +93,7 @@ def states(project):
         ("testbed/roles/test_cloud/files/servers.py", {"openstack"}),
         ("testbed/gpfs/stand_in.py", {"gpfs"}),
         ("roles/gpfs_client/tasks/main.yml", {"gpfs", "gate", "settings", "single"}),
-        ("plugins/modules/read_study.py", {"study", "gate"}),
+        ("plugins/modules/read_study.py", {"study", "gate", "settings", "single"}),
         # Files that affect no scenario.
         ("docs/proxy.md", set()),
         ("tests/unit/test_study.py", set()),

@@ -206,14 +206,3 @@ def test_who_may_not_connect(own, monkeypatch):
     assert [other.name for other in find(4711)] == ["two", "three"]
     with pytest.raises(pytest.skip.Exception, match="opens port 22 to everyone"):
         find(22)
-
-
-def test_checks_for_hosts_that_a_site_does_not_have(tmp_path):
-    """The reason why they are left out names the group, as the recap shows it."""
-    (tmp_path / "test_it.py").write_text('testinfra_hosts = ["ansible://web"]\ndef test_it(host):\n    pass\n')
-    (tmp_path / "hosts.yml").write_text("all: {hosts: {one: }, children: {web: {hosts: {}}}}\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "conftest", str(tmp_path)]
-    command += [f"--rootdir={tmp_path}", f"--ansible-inventory={tmp_path}/hosts.yml"]
-    environment = os.environ | {"PYTHONPATH": f"{PROJECT}/tests:{PROJECT}", "ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert "no host of the site is in the group web" in done.stdout, done.stdout

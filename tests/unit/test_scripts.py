@@ -276,7 +276,7 @@ def test_what_is_said_of_scenarios_is_about_scenarios():
     """Each in molecule/scenarios.yml has a folder, and says what the runner knows."""
     for name, traits in checks.traits().items():
         assert name in checks.scenarios()
-        assert traits.keys() <= {"on_top_of", "hosts_of_its_own", "mitogen", "needs"}
+        assert traits.keys() <= {"on_top_of", "up_to", "hosts_of_its_own", "mitogen", "needs"}
         # Together, these are a complete deploy as on a real site.
         assert not (traits.get("mitogen") and name in load_site(TEST_INVENTORIES).layers)
         assert traits.get("needs", "stand_in") in ("stand_in", "user_mode_linux")
