@@ -192,7 +192,7 @@ def judge_public_name(name):
     elif "://" in text:
         wanted = "the name alone, without http:// or https://"
     elif "{{" in text or "{%" in text:
-        wanted = "a name instead of an unresolved template"
+        wanted = "a name, not an unresolved template"
     elif "/" in text:
         wanted = "the name alone, without a path"
     elif ":" in text:

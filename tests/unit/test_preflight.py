@@ -149,7 +149,7 @@ def test_addresses():
         ("images_of.example.org", "letters, digits, hyphens and dots"),
         ("images..example.org", "letters, digits, hyphens and dots"),
         ("", "letters, digits, hyphens and dots"),
-        ("{{ institute_name }}", "no template"),
+        ("{{ institute_name }}", "not an unresolved template"),
         ("999.1.1.1", "a name or an IPv4 address"),
     ],
 )

@@ -140,7 +140,7 @@ def test_what_is_there_is_not_overwritten(tmp_path):
     file.write_text("mine\n")
     empty.mkdir()
     for path in (full, file, file / "below"):
-        with pytest.raises(RefusedError, match=r"expected an? (empty )?folder"):
+        with pytest.raises(RefusedError, match=r"expected a (new or an empty )?folder"):
             new_site.request(["lab", "--from", "static", "--path", str(path)])
     assert (full / "hosts.yml").read_text() == file.read_text() == "mine\n"
     made(empty)
