@@ -176,6 +176,12 @@ CASES = {
         {},
         ["admin_users_list and admin_users_list_extra together have ada, ada; expected each name once"],
     ),
+    "a user with the name of OMERO's own guest": (
+        *("omero_server", "validate"),
+        RELEASE | {"omero_public_user": "guest"},
+        {},
+        ["have guest; expected other names than those of OMERO's own users (root, guest)"],
+    ),
     "a group of OMERO twice": (
         *("omero_server", "validate"),
         RELEASE | {"omero_server_groups_extra": [{"name": "public", "permissions": "rw----"}]},
