@@ -290,6 +290,7 @@ CASES = {
     "check mode on a host without OMERO.server": ("omero_server", "main", RELEASE, DEBIAN, []),
     "check mode on a host without JupyterHub": ("jupyterhub", "main", HUB, DEBIAN, []),
     "check mode on a host without a database": ("postgresql", "main", NEW_DATABASE, DEBIAN | {"memtotal_mb": 3900}, []),
+    "check mode on a host without NFS": ("nfs_client", "main", {}, DEBIAN | {"pkg_mgr": "apt"}, []),
     "check mode on a host without the database's client": ("postgresql_client", "certificate", {}, DEBIAN, []),
 }
 

@@ -336,8 +336,8 @@ def test_the_block_in_etc_hosts_is_found_again():
     """Its marker is the same after a site has another name, and blocks that carry a name are taken away."""
     settings = yaml.safe_load((PROJECT / "group_vars/hosts/hosts.yml").read_text())
     assert settings["name_resolution_marker"] == "vitrine"
-    tasks = yaml.safe_load((PROJECT / "roles/name_resolution/tasks/main.yml").read_text())
-    [task] = [each["ansible.builtin.replace"] for each in tasks if "ansible.builtin.replace" in each]
+    tasks = yaml.safe_load((PROJECT / "roles/name_resolution/tasks/entries.yml").read_text())
+    [task] = [each["ansible.builtin.replace"] for each in tasks if "former blocks" in each["name"]]
     inventory, manager, loader = read_inventory(["inventories/demo"])
     values = manager.get_vars(host=inventory.get_host("proxy01"))
     pattern = re.compile(Templar(loader=loader, variables=values).template(values_of(task["regexp"])), re.MULTILINE)
