@@ -231,6 +231,20 @@ def test_a_layers_playbook_runs_the_sites_own_tasks(layer):
         assert plays[number]["tags"] == [layer, "apply"]
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_tag_of_a_role_gathers_facts(layer):
+    """A play with tags gathers facts for these alone, and the role of a single tag needs them."""
+    plays = yaml.safe_load((PROJECT / "playbooks" / f"{layer}.yml").read_text())
+    gathered = {"jupyterhub"}  # also the tag of its layer
+    for play in plays:
+        if play.get("ansible.builtin.import_playbook") == "parts/facts.yml":
+            gathered |= set(play["tags"])
+    roles = {tag for play in plays for role in play.get("roles", []) for tag in role["tags"]}
+    roles |= {tag for play in plays for task in play.get("tasks", []) for tag in task.get("tags", [])}
+    assert roles
+    assert roles <= gathered
+
+
 def test_own_files_that_fit_no_layer(local):
     """Each is named with the nearest right name, before anything is run; right ones and others are left alone."""
     for name in ("hooks/after_web.yml", "tests/web/test_it.py", "tests/data/some.txt", "tests/conftest.py"):
