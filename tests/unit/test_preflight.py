@@ -264,6 +264,27 @@ def test_secrets_are_hidden():
     assert "a" * 101 not in said.replace("Correct", "")[: said.index("expected")]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"name": "a", "pasword": "hunter2hunter2"}],
+        [{"name": "a", "password": "b", "omero.db.pass": "hunter2hunter2"}],
+        [{"name": {}, "a": "b", "initial": {"pass": "hunter2hunter2"}}],
+        ["hunter2hunter2"],
+        "a:hunter2hunter2",
+        {"a": "hunter2hunter2"},
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_hidden(value):
+    """Under a name with a mistake, or without one, a secret of a list is not shown either, but what is wrong is."""
+    options = {"name": {"type": "str"}, "password": {"type": "str", "required": True}}
+    spec = {"users": {"type": "list", "elements": "dict", "options": options}}
+    (said,) = check_arguments.examine(spec, {"users": value}, lambda raw: raw, "web")
+    assert "hunter2" not in said
+    assert said.startswith("users of {hosts} is ")
+    assert "; expected a list of dictionaries with name, password (required)" in said
+
+
 def test_one_mistake_of_several_hosts():
     """It is told once, and no more than ten lines are."""
     faults = [(host, "it of {hosts} is 1; expected 2.") for host in ("web01", "web02")]
