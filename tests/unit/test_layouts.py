@@ -245,5 +245,7 @@ def test_who_may_not_connect(own, monkeypatch):
     assert [other.name for other in find(8080)] == ["three"]
     assert [other.name for other in find(9)] == ["three"]
     assert [other.name for other in find(4711)] == ["two", "three"]
+    # A group that the inventory does not have is nobody.
+    assert outsiders("jupyterhub", "192.0.2.2/31") == ["one"]
     with pytest.raises(pytest.skip.Exception, match="opens port 22 to everyone"):
         find(22)
