@@ -120,6 +120,27 @@ CASES = {
         *("session_store", "validate", {"site_tls_ciphers": "ALL; tls no"}, {}),
         ["session_store_tls_ciphers (site_tls_ciphers) is 'ALL; tls no'; expected TLSv1.2", "in the inventory"],
     ),
+    # As of a text block of YAML (|), whose last line break would end the line of a configuration file too early.
+    "ciphers with a line break": (
+        *("session_store", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["session_store_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of nginx with a line break": (
+        *("nginx_cache", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["nginx_cache_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of PostgreSQL with a line break": (
+        *("postgresql", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["postgresql_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of OMERO.server with a line break": (
+        *("omero_server", "validate", RELEASE | {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["omero_server_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "a header with a line break": (
+        *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"X-Robots-Tag": "noindex\n"}}, {}),
+        ["nginx_cache_headers_extra: 'X-Robots-Tag' is 'noindex"],
+    ),
     "TLS of yesterday": (
         *("nginx_cache", "validate", {"site_tls_protocols": ["TLSv1.1", "TLSv1.2"]}, {}),
         ["value of nginx_cache_tls_protocols must be one or more of: TLSv1.2, TLSv1.3"],

@@ -342,8 +342,25 @@ def test_what_is_removed_covers_the_roles_and_no_data():
     written = {found for path in PROJECT.glob("roles/*/tasks/*.yml") for found in destination.findall(path.read_text())}
     assert len(written) > 6
     assert written <= files
+    # Drop-ins with the site's limits, of each distribution.
+    for unit in ("postgresql@{{ database_version }}-main", "postgresql", "nginx"):
+        assert f"/etc/systemd/system/{unit}.service.d/limits.conf" in files
     data = ("/srv/vitrine", "/srv/omero", "/var/lib", "/var/cache", "/opt", "/home", "/etc/postgresql", "secrets")
     assert not [path for path in files if path.startswith(data) or "secret" in path]
+
+
+def test_every_firewall_rule_is_unloaded():
+    """No role's table stays in the kernel, where it would hold until the next boot, and none is loaded again."""
+    host = (PROJECT / "playbooks/tasks/remove_host.yml").read_text()
+    tables = {
+        table
+        for path in PROJECT.glob("roles/*/templates/*")
+        for table in re.findall(r"^delete table (inet \w+)$", path.read_text(), re.MULTILINE)
+    }
+    unload = next(task for task in yaml.safe_load(host) if task["name"] == "Unload the firewall rules")
+    assert len(tables) == 2
+    assert set(unload["loop"]) == tables
+    assert "[firewall_more_dir]" in host
 
 
 def test_the_block_in_etc_hosts_is_found_again():
