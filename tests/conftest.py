@@ -111,10 +111,7 @@ def outsiders(variables):
     def names(*clients):
         groups = variables["groups"]
         inside = {name for client in clients for name in groups.get(client, [])}
-        networks = [ipaddress.ip_network(client) for client in clients if client not in {*groups, "world"}]
-        for name, address in variables["site_addresses"].items():
-            if any(ipaddress.ip_address(address) in network for network in networks):
-                inside.add(name)
+        inside |= {name for name, address in variables["site_addresses"].items() if may_connect(address, clients)}
         return [name for name in groups["hosts"] if name not in inside]
 
     return names

@@ -19,7 +19,8 @@ from ansible.plugins.action import ActionBase
 
 MOST_LINES = 10
 MOST_LETTERS = 100
-SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
+# OMERO has names such as omero.db.pass.
+SECRET_NAME = re.compile(r"pass|secret|token", re.IGNORECASE)
 WORD = re.compile(r"\w+")
 KINDS = {
     "str": "text",
@@ -82,6 +83,27 @@ def hide(value):
     return value
 
 
+def without_secrets(value, option):
+    """Leave of a value with passwords in it only what is no password.
+
+    Args:
+        value: any value.
+        option: dict of the argument spec; its own options say whether there are secrets.
+
+    Returns:
+        The value, or if a key of the option is a secret, a value in which everything is hidden that is not under
+        another key of the option: a password may be under a name with a mistake, or without one.
+    """
+    known = option.get("options", {})
+    if not any(SECRET_NAME.search(key) for key in known):
+        return value
+    if isinstance(value, list):
+        return [without_secrets(each, option) for each in value]
+    if isinstance(value, dict):
+        return {key: each if key in known else "hidden" for key, each in value.items()}
+    return "hidden"
+
+
 def wanted(option):
     """Describe what an option of an argument spec (dict) takes (str)."""
     kind = option.get("type", "str")
@@ -115,7 +137,7 @@ def judge(name, value, option):
         if option.get("elements") == "dict":
             wrong = next((each for each in value if not isinstance(each, dict)), None)
             if wrong is not None:
-                return f"it has {show(name, wrong)}, which is {kind_of(wrong)}"
+                return f"it has {show(name, without_secrets(wrong, option))}, which is {kind_of(wrong)}"
     errors = (
         ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True).error_messages
     )
@@ -195,7 +217,8 @@ def examine(spec, variables, resolve, role):
         detail = judge(name, value, option)
         if detail:
             wrong.append(
-                f"{name} of {{hosts}} is {show(name, value)}; expected {wanted(option)}: {detail.rstrip('.')}. "
+                f"{name} of {{hosts}} is {show(name, without_secrets(value, option))}; expected {wanted(option)}: "
+                f"{detail.rstrip('.')}. "
                 f"Correct it in the inventory (roles/{role}/README.md)."
             )
     # A value of the wrong type also breaks the variables that are computed from it.

@@ -50,6 +50,7 @@ class CallbackModule(CallbackBase):
         name = next((tag for tag in play.tags if tag not in PHASES), None)
         if phase and name:
             self._current = self._layers.setdefault(name, new_layer(name))
+            self._current["check_mode"] = bool(play.check_mode)
 
     def v2_playbook_on_no_hosts_matched(self):
         """Record that a gate without hosts has verified nothing."""
@@ -164,6 +165,7 @@ def new_layer(name):
     return {
         "layer": name,
         "applied": False,
+        "check_mode": False,
         "changed": 0,
         "asked": False,
         "outcome": "not verified",
@@ -212,7 +214,13 @@ def describe_not_asked(top, gates, sources):
 
 def describe(layer):
     """Return a layer's line of the recap (layer: dict as from new_layer)."""
-    applied = f"applied ({layer['changed']} changed)" if layer["applied"] else "not applied"
+    applied = "not applied"
+    if layer["applied"]:
+        applied = (
+            f"compared ({layer['changed']} to change)"
+            if layer["check_mode"]
+            else f"applied ({layer['changed']} changed)"
+        )
     checks = f"{layer['checks']['passed']} checks passed"
     if layer["checks"]["failed"]:
         checks += f", {layer['checks']['failed']} failed"

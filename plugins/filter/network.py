@@ -30,16 +30,17 @@ def client_addresses(clients, groups, addresses):
         addresses: mapping from a host's name to a mapping with its `internal_address`, as Ansible's hostvars.
 
     Returns:
-        A sorted list of str, IPv4 addresses and networks, of which none is part of another: some versions of nftables
-        refuse sets that overlap. `world` has none.
+        A sorted list of str, IPv4 addresses and networks, of which none is part of another or the same: some versions
+        of nftables refuse sets that overlap. `world` has none.
     """
     found = {str(addresses[host]["internal_address"]) for host in client_hosts(clients, groups)}
     found |= {str(client) for client in clients if client not in groups and client != "world"}
-    networks = {text: ipaddress.ip_network(text) for text in found}
+    # Of 192.168.1.9 and 192.168.1.9/32, the first is kept: the firewall looks for the host's own address.
+    networks = {ipaddress.ip_network(text): text for text in sorted(found, reverse=True)}
     return sorted(
         text
-        for text, network in networks.items()
-        if not any(network != other and network.subnet_of(other) for other in networks.values())
+        for network, text in networks.items()
+        if not any(network != other and network.subnet_of(other) for other in networks)
     )
 
 

@@ -100,6 +100,8 @@ def test_clients_are_resolved():
     assert network.client_addresses(clients, GROUPS, ADDRESSES) == wanted
     assert network.client_addresses(["hosts", "192.168.1.12/30"], GROUPS, ADDRESSES) == ["192.168.1.12/30"]
     assert network.client_addresses([], GROUPS, ADDRESSES) == []
+    # The same address twice overlaps, too.
+    assert network.client_addresses(["omero", "192.168.1.13/32"], GROUPS, ADDRESSES) == ["192.168.1.13", "192.168.1.14"]
 
 
 @pytest.mark.parametrize(

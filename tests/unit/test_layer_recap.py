@@ -14,9 +14,9 @@ def recap():
     return layer_recap.CallbackModule()
 
 
-def play(*tags):
+def play(*tags, check_mode=False):
     """Return a play with these tags."""
-    return SimpleNamespace(tags=list(tags))
+    return SimpleNamespace(tags=list(tags), check_mode=check_mode)
 
 
 def result(action="ansible.builtin.command", name="task", **values):
@@ -52,6 +52,15 @@ def test_a_verified_layer(recap):
     assert "applied (1 changed)" in line
     assert " verified" in line
     assert "9 checks passed" in line
+
+
+def test_check_mode_applies_nothing(recap):
+    """The recap says how much would change, not that it was applied."""
+    recap.v2_playbook_on_play_start(play("database", "apply", check_mode=True))
+    recap.v2_runner_on_ok(result(changed=True))
+    line = layer_recap.describe(recap._layers["database"])
+    assert "compared (1 to change)" in line
+    assert "applied" not in line
 
 
 def test_what_a_gate_left_out_is_shown(recap):

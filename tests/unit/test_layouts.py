@@ -140,6 +140,47 @@ def test_what_users_of_the_hub_reach(tmp_path):
     assert value(write(tmp_path, LAYOUTS["one"]), "one", "jupyterhub_open_ports") == [22, 80, 443, 4064]
 
 
+def test_a_port_in_quotes(tmp_path):
+    """The preflight takes a port that YAML reads as text, and so does the list of what users reach."""
+    other = {"network_services_extra": {"https": {"port": "8443"}}}
+    inventory = write(tmp_path, LAYOUTS["one"], settings=other)
+    assert value(inventory, "one", "jupyterhub_open_ports") == [22, 80, 4064, 8443]
+
+
+def test_rules_for_users_are_unloaded(tmp_path):
+    """A hub that no longer shares its host keeps no rules, also if another program has flushed them."""
+    tasks = yaml.safe_load((PROJECT / "roles/jupyterhub/tasks/confine.yml").read_text())
+    nft = tmp_path / "nft"
+    nft.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ntest -e {tmp_path}/loaded\n')
+    nft.chmod(0o755)
+    (tmp_path / "ansible.cfg").touch()
+    variables = {
+        **yaml.safe_load((PROJECT / "roles/jupyterhub/defaults/main.yml").read_text()),
+        **yaml.safe_load((PROJECT / "roles/jupyterhub/vars/main.yml").read_text()),
+        "ansible_python_interpreter": sys.executable,
+        "jupyterhub_rules_dir": str(tmp_path),
+        "jupyterhub_gate_users": ["gate"],
+    }
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    settings = {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    program = Path(sys.executable).with_name("ansible-playbook")
+    for loaded in (True, False):
+        (tmp_path / "jupyterhub.nft").touch()
+        (tmp_path / "calls").unlink(missing_ok=True)
+        (tmp_path / "loaded").touch() if loaded else (tmp_path / "loaded").unlink()
+        done = subprocess.run(
+            [program, "--connection=local", "--inventory=localhost,", tmp_path / "play.yml"],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        assert not (tmp_path / "jupyterhub.nft").exists()
+        assert ("delete table inet vitrine_jupyterhub\n" in (tmp_path / "calls").read_text()) == loaded
+
+
 def test_ice_on_one_host(tmp_path):
     """OMERO's own clients connect to OMERO.server itself where the proxy is on its host, and nginx forwards nothing."""
     inventory = write(tmp_path, LAYOUTS["one"], settings={"site_public_ice": True})
@@ -204,5 +245,7 @@ def test_who_may_not_connect(own, monkeypatch):
     assert [other.name for other in find(8080)] == ["three"]
     assert [other.name for other in find(9)] == ["three"]
     assert [other.name for other in find(4711)] == ["two", "three"]
+    # A group that the inventory does not have is nobody.
+    assert outsiders("jupyterhub", "192.0.2.2/31") == ["one"]
     with pytest.raises(pytest.skip.Exception, match="opens port 22 to everyone"):
         find(22)

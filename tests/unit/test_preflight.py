@@ -48,7 +48,8 @@ def test_names_of_the_checkout(sources):
     inventory, manager, loader = read_inventory(sources)
     places = check_inventory.own_variables(HostVars(inventory, manager, loader))
     assert len(places) > 5
-    assert check_inventory.judge_variables(places, KNOWN, PREFIXES) == ([], [])
+    own = manager.get_vars(host=inventory.get_host("localhost"))["site_own_variables"]
+    assert check_inventory.judge_variables(places, KNOWN, PREFIXES, own) == ([], [])
     groups = {name: [host.name for host in group.get_hosts()] for name, group in inventory.groups.items()}
     assert check_inventory.judge_groups(groups, check_inventory.known_groups()) == []
 
@@ -262,6 +263,27 @@ def test_secrets_are_hidden():
     assert "hunter2" not in said
     assert "it_password of {hosts} is hidden" in said
     assert "a" * 101 not in said.replace("Correct", "")[: said.index("expected")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"name": "a", "pasword": "hunter2hunter2"}],
+        [{"name": "a", "password": "b", "omero.db.pass": "hunter2hunter2"}],
+        [{"name": {}, "a": "b", "initial": {"pass": "hunter2hunter2"}}],
+        ["hunter2hunter2"],
+        "a:hunter2hunter2",
+        {"a": "hunter2hunter2"},
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_hidden(value):
+    """Under a name with a mistake, or without one, a secret of a list is not shown either, but what is wrong is."""
+    options = {"name": {"type": "str"}, "password": {"type": "str", "required": True}}
+    spec = {"users": {"type": "list", "elements": "dict", "options": options}}
+    (said,) = check_arguments.examine(spec, {"users": value}, lambda raw: raw, "web")
+    assert "hunter2" not in said
+    assert said.startswith("users of {hosts} is ")
+    assert "; expected a list of dictionaries with name, password (required)" in said
 
 
 def test_one_mistake_of_several_hosts():

@@ -120,6 +120,27 @@ CASES = {
         *("session_store", "validate", {"site_tls_ciphers": "ALL; tls no"}, {}),
         ["session_store_tls_ciphers (site_tls_ciphers) is 'ALL; tls no'; expected TLSv1.2", "in the inventory"],
     ),
+    # As of a text block of YAML (|), whose last line break would end the line of a configuration file too early.
+    "ciphers with a line break": (
+        *("session_store", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["session_store_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of nginx with a line break": (
+        *("nginx_cache", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["nginx_cache_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of PostgreSQL with a line break": (
+        *("postgresql", "validate", {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["postgresql_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "ciphers of OMERO.server with a line break": (
+        *("omero_server", "validate", RELEASE | {"site_tls_ciphers": "ECDHE+AESGCM\n"}, {}),
+        ["omero_server_tls_ciphers (site_tls_ciphers) is 'ECDHE+AESGCM"],
+    ),
+    "a header with a line break": (
+        *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"X-Robots-Tag": "noindex\n"}}, {}),
+        ["nginx_cache_headers_extra: 'X-Robots-Tag' is 'noindex"],
+    ),
     "TLS of yesterday": (
         *("nginx_cache", "validate", {"site_tls_protocols": ["TLSv1.1", "TLSv1.2"]}, {}),
         ["value of nginx_cache_tls_protocols must be one or more of: TLSv1.2, TLSv1.3"],
@@ -175,6 +196,12 @@ CASES = {
         {f"admin_users_list{more}": [{"name": "ada", "keys": ["ssh-ed25519 AAAA ada"]}] for more in ("", "_extra")},
         {},
         ["admin_users_list and admin_users_list_extra together list ada, ada; expected each name once"],
+    ),
+    "a user with the name of OMERO's own guest": (
+        *("omero_server", "validate"),
+        RELEASE | {"omero_public_user": "guest"},
+        {},
+        ["have guest; expected other names than those of OMERO's own users (root, guest)"],
     ),
     "a group of OMERO twice": (
         *("omero_server", "validate"),
@@ -284,6 +311,7 @@ CASES = {
     "check mode on a host without OMERO.server": ("omero_server", "main", RELEASE, DEBIAN, []),
     "check mode on a host without JupyterHub": ("jupyterhub", "main", HUB, DEBIAN, []),
     "check mode on a host without a database": ("postgresql", "main", NEW_DATABASE, DEBIAN | {"memtotal_mb": 3900}, []),
+    "check mode on a host without NFS": ("nfs_client", "main", {}, DEBIAN | {"pkg_mgr": "apt"}, []),
     "check mode on a host without the database's client": ("postgresql_client", "certificate", {}, DEBIAN, []),
 }
 

@@ -231,6 +231,20 @@ def test_a_layers_playbook_runs_the_sites_own_tasks(layer):
         assert plays[number]["tags"] == [layer, "apply"]
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_tag_of_a_role_gathers_facts(layer):
+    """A play with tags gathers facts for these alone, and the role of a single tag needs them."""
+    plays = yaml.safe_load((PROJECT / "playbooks" / f"{layer}.yml").read_text())
+    gathered = {"jupyterhub"}  # also the tag of its layer
+    for play in plays:
+        if play.get("ansible.builtin.import_playbook") == "parts/facts.yml":
+            gathered |= set(play["tags"])
+    roles = {tag for play in plays for role in play.get("roles", []) for tag in role["tags"]}
+    roles |= {tag for play in plays for task in play.get("tasks", []) for tag in task.get("tags", [])}
+    assert roles
+    assert roles <= gathered
+
+
 def test_own_files_that_fit_no_layer(local):
     """Each is named with the nearest right name, before anything is run; right ones and others are left alone."""
     for name in ("hooks/after_web.yml", "tests/web/test_it.py", "tests/data/some.txt", "tests/conftest.py"):
@@ -328,16 +342,33 @@ def test_what_is_removed_covers_the_roles_and_no_data():
     written = {found for path in PROJECT.glob("roles/*/tasks/*.yml") for found in destination.findall(path.read_text())}
     assert len(written) > 6
     assert written <= files
+    # Drop-ins with the site's limits, of each distribution.
+    for unit in ("postgresql@{{ database_version }}-main", "postgresql", "nginx"):
+        assert f"/etc/systemd/system/{unit}.service.d/limits.conf" in files
     data = ("/srv/vitrine", "/srv/omero", "/var/lib", "/var/cache", "/opt", "/home", "/etc/postgresql", "secrets")
     assert not [path for path in files if path.startswith(data) or "secret" in path]
+
+
+def test_every_firewall_rule_is_unloaded():
+    """No role's table stays in the kernel, where it would hold until the next boot, and none is loaded again."""
+    host = (PROJECT / "playbooks/tasks/remove_host.yml").read_text()
+    tables = {
+        table
+        for path in PROJECT.glob("roles/*/templates/*")
+        for table in re.findall(r"^delete table (inet \w+)$", path.read_text(), re.MULTILINE)
+    }
+    unload = next(task for task in yaml.safe_load(host) if task["name"] == "Unload the firewall rules")
+    assert len(tables) == 2
+    assert set(unload["loop"]) == tables
+    assert "[firewall_more_dir]" in host
 
 
 def test_the_block_in_etc_hosts_is_found_again():
     """Its marker is the same after a site has another name, and blocks that carry a name are taken away."""
     settings = yaml.safe_load((PROJECT / "group_vars/hosts/hosts.yml").read_text())
     assert settings["name_resolution_marker"] == "vitrine"
-    tasks = yaml.safe_load((PROJECT / "roles/name_resolution/tasks/main.yml").read_text())
-    [task] = [each["ansible.builtin.replace"] for each in tasks if "ansible.builtin.replace" in each]
+    tasks = yaml.safe_load((PROJECT / "roles/name_resolution/tasks/entries.yml").read_text())
+    [task] = [each["ansible.builtin.replace"] for each in tasks if "former blocks" in each["name"]]
     inventory, manager, loader = read_inventory(["inventories/demo"])
     values = manager.get_vars(host=inventory.get_host("proxy01"))
     pattern = re.compile(Templar(loader=loader, variables=values).template(values_of(task["regexp"])), re.MULTILINE)
