@@ -106,7 +106,7 @@ def names_of(host, role, **values):
 
 @pytest.fixture
 def outsiders(variables):
-    """Return a function from clients, as in network_services, to the names of hosts that are none of them."""
+    """Return a function from clients, as in network_services, to the names of the hosts that are not among them."""
 
     def names(*clients):
         groups = variables["groups"]
@@ -119,12 +119,12 @@ def outsiders(variables):
 
 @dataclasses.dataclass(frozen=True)
 class Outsider:
-    """Somebody to whom a service of a host is to be closed.
+    """A host that must not be able to connect to a service.
 
     Attributes:
         name: str, for messages.
-        host: Testinfra host that asks.
-        address: str, where it finds the host with the service.
+        host: Testinfra host that tries to connect.
+        address: str, where this host finds the host with the service.
     """
 
     name: str
@@ -132,17 +132,17 @@ class Outsider:
     address: str
 
     def reaches(self, port):
-        """Tell whether a port (int) is reached; a firewall that drops says nothing for a second."""
+        """Tell whether a port (int) can be reached within a second; a firewall that drops packets does not answer."""
         return can_connect(self.host, self.address, port, 1)
 
 
 @pytest.fixture
 def outside(variables, outsiders, reach):
-    """Return a function that finds who may not connect, by the group model, to a port (int) of a host.
+    """Return a function that finds the hosts that may not connect, by the group model, to a port (int) of a host (str).
 
-    The host (str) is the one under test if none is named. It returns a list of Outsider: all other hosts of the site
-    that may not; without any, the controller. If the controller cannot tell either, or everyone may connect, the check
-    is left out with the reason.
+    By default, that host is the one under test. The function returns a list of Outsider: all other hosts of the site
+    that may not connect, or else the controller. If the controller cannot tell either, or if everyone may connect, the
+    check is skipped with the reason.
     """
 
     def find(port, target=variables["inventory_hostname"]):
@@ -158,7 +158,7 @@ def outside(variables, outsiders, reach):
 
 
 def services_of(variables):
-    """Return the services that the group model lets others use on a host.
+    """Return the services of a host that the group model opens to others.
 
     Args:
         variables: dict, the host's.
@@ -175,11 +175,11 @@ def services_of(variables):
 
 
 def may_connect(address, clients):
-    """Tell whether an address is among clients that are given as addresses or networks.
+    """Tell whether an address is among those clients that are addresses or networks.
 
     Args:
         address: str.
-        clients: iterable of str; names of groups are passed over.
+        clients: iterable of str; names of groups are ignored.
 
     Returns:
         bool.
@@ -192,10 +192,10 @@ def may_connect(address, clients):
 
 
 def controller_outside(own, clients):
-    """Return the controller as an Outsider, or leave the check out if its answer would say nothing.
+    """Return the controller as an Outsider, or skip the check if a refused connection would prove nothing.
 
     Args:
-        own: dict, the variables of the host that is asked.
+        own: dict, the variables of the host with the service.
         clients: iterable of str: the groups, addresses and networks that may connect.
     """
     name, hosts = own["inventory_hostname"], own["site_addresses"].values()
@@ -210,14 +210,14 @@ def controller_outside(own, clients):
             reason = "is a host of the site itself"
         elif may_connect(source, clients):
             reason = "may connect"
-        # A closed port says something only if the way there is open.
+        # A closed port proves something only if another port of the host can be reached.
         elif any(can_connect(controller, address, port) for port in world):
             return Outsider("the controller", controller, address)
     pytest.skip(f"no other host of the site can try, and the controller {reason}")
 
 
 def source_towards(address):
-    """Return the controller's own address (str) on its way to another (str), or None if there is no way."""
+    """Return the controller's address (str) from which it would reach another (str), or None without a route."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             # Sends nothing.
@@ -229,9 +229,9 @@ def source_towards(address):
 
 @pytest.fixture
 def visitor(variables, outsiders, reach):
-    """Return who asks the public address: a host that is nobody special to the proxy, if there is none the controller.
+    """Return the host that acts as a visitor: one without special access to the proxy, or else the controller.
 
-    If the controller gets no answer there, as behind a bastion, it is the proxy's own host.
+    If the public address does not answer the controller, as behind a bastion, it is the proxy's own host.
     """
     if names := outsiders("proxy", "web"):
         return reach(names[0])
@@ -269,7 +269,7 @@ def run_with_input(host, command, text):
 
 @pytest.fixture
 def omero_client(variables, reach):
-    """Return a host with the omero command line: another than the host under test, if there is one."""
+    """Return a host with the omero command line, if possible another one than the host under test."""
     names = variables["groups"].get("omero_client", [])
     if not names:
         pytest.skip("the site has no host with the omero command line (group omero_client)")
@@ -278,7 +278,7 @@ def omero_client(variables, reach):
 
 @pytest.fixture
 def asker(variables, reach):
-    """Return who asks the OMERO.server under test over the network: a host of its clients, else the server's own."""
+    """Return the host that connects to the OMERO.server under test: a client's host, or else the server's own."""
     names = [*variables["groups"].get("omero_client", []), *variables["groups"].get("web", [])]
     own = variables["inventory_hostname"]
     return reach(min(names, key=lambda name: name == own, default=own))
@@ -288,8 +288,8 @@ def asker(variables, reach):
 def login(request, host, variables):
     """Return a function that logs in at the server's address on the network, and out again.
 
-    From another host, if one has the omero command line; else with the server's own. The password goes by standard
-    input.
+    Runs on another host, if one has the omero command line, or else on the server itself. The password goes by
+    standard input.
     """
     place = f"{variables['inventory_hostname']}:{variables['network_services']['omero']['port']}"
     if variables["groups"].get("omero_client"):
@@ -310,7 +310,7 @@ def run_omero(client, place, user, password, command, account="nobody", omero="o
         password: str; it goes by standard input.
         command: str, such as "sessions who", or a list of such; what follows one that fails is not run.
         account: str, the system user that runs the command line.
-        omero: str, how a shell starts it.
+        omero: str, the shell command that starts the command line.
 
     Returns:
         subprocess.CompletedProcess with text output.
@@ -480,7 +480,7 @@ def check_mounts(host, unit):
 
 
 def check_unit(host, unit, settings):
-    """Check that the settings that the site has for a unit are the last word in it, and that systemd has read them.
+    """Check that the site's settings of a unit override all others, and that systemd has read them.
 
     Args:
         host: Testinfra host.
@@ -488,7 +488,7 @@ def check_unit(host, unit, settings):
         settings: dict from names of the section [Service] to a value or a list of them.
 
     Raises:
-        AssertionError: with what the unit has instead.
+        AssertionError: The unit has other settings, which the message lists.
     """
     lines = host.check_output("systemctl cat %s.service", unit).splitlines()
     for name, value in settings.items():
@@ -523,7 +523,7 @@ def fetch(host, address, port, path, *, tls=False, trust="", method="GET", heade
     """Ask a web server from a host, as a visitor would.
 
     Args:
-        host: Testinfra host that asks.
+        host: Testinfra host that tries to connect.
         address: str, name or address of the server.
         port: int.
         path: str, with its query.

@@ -1,7 +1,8 @@
-"""Variables of roles, compared with the roles' meta/argument_specs.yml before anything is changed.
+"""Compares the variables of roles with the roles' meta/argument_specs.yml before anything is changed.
 
-Ansible compares them too, when a role begins: late, and with the whole specification in its message. Here, a mistake is
-reported once for all hosts, in a line or two. Runs on the controller, once for the play, and connects to no host.
+Ansible also compares them, but only when a role starts, and its message contains the whole specification. Here,
+each mistake is reported once for all hosts, in a line or two. Runs on the controller, once for the play, and connects
+to no host.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ CODE = re.compile(r"\b[COVME]\(([^)]*)\)")
 
 
 def needs_facts(name, variables, seen=()):
-    """Tell whether a variable is made of facts of its host, which the preflight does not have.
+    """Tell whether a variable is computed from facts of its host, which the preflight does not have.
 
     Args:
         name: str.
         variables: dict from names to values, templates unresolved.
-        seen: tuple of str, variables on the way here.
+        seen: tuple of str, the variables that led to this one.
 
     Returns:
         bool.
@@ -142,7 +143,7 @@ def judge(name, value, option):
     )
     if not errors:
         return ""
-    # Ansible's own words have the value in them.
+    # Ansible's own message contains the value.
     return "it is of another type" if SECRET_NAME.search(name) else " ".join(str(errors[0]).split())
 
 
@@ -161,7 +162,7 @@ def meaning(option):
 
 
 def merge(faults):
-    """Put the faults of all hosts together.
+    """Merge the faults of all hosts.
 
     Args:
         faults: list of tuples (host, message), the message with {hosts} where the hosts belong.
@@ -210,7 +211,7 @@ def examine(spec, variables, resolve, role):
                 reason = " ".join(str(problem).split())[: 2 * MOST_LETTERS]
                 unresolved.append(
                     f"{name} of {{hosts}} cannot be computed: {reason.rstrip('.')}; expected {wanted(option)}. "
-                    f"Correct the variables that it is made of, in the inventory (roles/{role}/README.md)."
+                    f"Correct the variables from which it is computed, in the inventory (roles/{role}/README.md)."
                 )
             continue
         detail = judge(name, value, option)
@@ -220,12 +221,12 @@ def examine(spec, variables, resolve, role):
                 f"{detail.rstrip('.')}. "
                 f"Correct it in the inventory (roles/{role}/README.md)."
             )
-    # A wrong type breaks what is computed from it.
+    # A value of the wrong type also breaks the variables that are computed from it.
     return wrong or unresolved
 
 
 class ActionModule(ActionBase):
-    """Compare the variables of all hosts of the play with the roles that they are for."""
+    """Compare the variables of all hosts of the play with the argument specs of the roles."""
 
     BYPASS_HOST_LOOP = True
     _requires_connection = False
@@ -239,7 +240,7 @@ class ActionModule(ActionBase):
         faults = []
         parts = {}
         for host in task_vars["ansible_play_hosts"]:
-            # Without `hostvars`, which would be resolved whole; the templates of the settings ask for other hosts.
+            # Unresolved, together with `hostvars`, from which templates of the settings read variables of other hosts.
             own = {**hostvars.raw_get(host), "hostvars": hostvars}
             for group, roles in arguments["roles"].items():
                 if host not in groups.get(group, []):

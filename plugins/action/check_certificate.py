@@ -1,4 +1,4 @@
-"""A certificate and its key that the site supplies, looked at on the controller before they are copied to a host."""
+"""Checks a certificate and its key, which the site supplies, on the controller before they are copied to a host."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def judge(certificates, key, name, days, now):
     first = certificates[0]
     ends, begins = first.not_valid_after_utc, first.not_valid_before_utc
     if ends < now:
-        refusals.append(f"expired on {ends:%Y-%m-%d}; expected one that is valid")
+        refusals.append(f"expired on {ends:%Y-%m-%d}; expected a valid certificate")
     elif begins > now:
-        refusals.append(f"is valid from {begins:%Y-%m-%d %H:%M} UTC on; expected one that is valid now")
+        refusals.append(f"is not valid before {begins:%Y-%m-%d %H:%M} UTC; expected a certificate that is valid now")
     elif ends < now + datetime.timedelta(days=days):
         warnings.append(f"expires on {ends:%Y-%m-%d}, in less than {days} days; renew it soon")
     if public(first.public_key()) != public(key.public_key()):
         if any(public(each.public_key()) == public(key.public_key()) for each in certificates[1:]):
             refusals.append("does not have the server's own certificate first; expected that, then each issuer's")
         else:
-            refusals.append("does not fit its key; expected the key for which it was issued")
+            refusals.append("does not match its key; expected the key for which it was issued")
     if name:
         covered, names = covers(first, name)
         if not covered:
@@ -82,9 +82,9 @@ def judge(certificates, key, name, days, now):
             break
     if len(certificates) == 1 and first.issuer != first.subject:
         warnings.append(
-            f"comes without that of its issuer, '{first.issuer.rfc4514_string()}': "
-            "clients that do not know the issuer refuse it. Append the issuer's certificates to the file, unless "
-            "clients trust that very one"
+            f"does not include the certificate of its issuer, '{first.issuer.rfc4514_string()}': clients that do not "
+            "know the issuer will refuse to connect. Append the certificates of the issuers to the file, unless all "
+            "clients trust this certificate itself"
         )
     return refusals, warnings
 
@@ -108,7 +108,7 @@ def read_certificates(content):
     try:
         return x509.load_pem_x509_certificates(content), ""
     except ValueError:
-        return [], "has no certificate that can be read; expected PEM (-----BEGIN CERTIFICATE-----)"
+        return [], "contains no readable certificate; expected PEM (-----BEGIN CERTIFICATE-----)"
 
 
 def read_key(content):
@@ -118,20 +118,20 @@ def read_key(content):
     except TypeError:
         return (
             None,
-            "has a passphrase, which nobody enters when the service starts; expected a key without one (openssl pkey)",
+            "has a passphrase, which nobody enters when the service starts; expected a key without (openssl pkey)",
         )
     except ValueError:
-        return None, "has no key that can be read; expected PEM (-----BEGIN PRIVATE KEY-----)"
+        return None, "contains no readable key; expected PEM (-----BEGIN PRIVATE KEY-----)"
 
 
 class ActionModule(ActionBase):
-    """Look at a certificate on the controller."""
+    """Check a certificate on the controller."""
 
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Look at the files; the result is failed if the service could not use them."""
+        """Check the files; the result is failed if the service could not use them."""
         result = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             {

@@ -1,4 +1,4 @@
-"""Mistakes in an inventory that Ansible itself takes: nearly right names, addresses, and the public name.
+"""Checks an inventory for mistakes that Ansible itself accepts: misspelled names, wrong addresses, a wrong public name.
 
 Runs on the controller, once for the play, and connects to no host.
 """
@@ -24,7 +24,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MOST_LINES = 10
 # Prefixes of shared settings (group_vars/all); each role's name is a prefix too.
 SHARED_PREFIXES = ("site_", "omero_", "database_", "study_", "storage_", "provision_")
-# Settings without a default, which only an inventory can give.
+# Settings without a default, which only an inventory can set.
 WITHOUT_DEFAULT = {"site_network"}
 VARIABLE = re.compile(r"^(\w+):", re.MULTILINE)
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -76,7 +76,7 @@ def nearest(name, known, prefix="", cutoff=0.75):
     Args:
         name: str.
         known: iterable of str.
-        prefix: str, the part that both have in common and that does not count.
+        prefix: str, the part that both names have in common and that is not compared.
         cutoff: float from 0 to 1, how similar the rest has to be.
 
     Returns:
@@ -129,17 +129,18 @@ def judge_variables(places, known, prefixes, own=()):
         if name in known or name in own or name.startswith(("ansible_", "__")):
             continue
         prefix = max((each for each in prefixes if name.startswith(each)), key=len, default="")
-        # Without a prefix of ours, a name is the site's own, unless it is almost one of ours.
+        # A name without a prefix of Vitrine is the site's own, unless it is very similar to one of Vitrine's.
         near = nearest(name, known, prefix) if prefix else nearest(name, known, cutoff=0.92)
-        text = f"{name} is set in {place}, and no role knows the variable; "
+        text = f"{name} is set in {place}, and no role uses the variable; "
         remedy = "list it in site_own_variables if the variable is the site's own."
         if near and prefix:
-            refusals.append(f"{text}expected {near}, probably. Correct the name, or {remedy}")
+            refusals.append(f"{text}expected a known variable, probably {near}. Correct the name, or {remedy}")
         elif near:
-            warnings.append(f"{text}it is almost {near}. Correct the name, or {remedy}")
+            warnings.append(f"{text}the name is similar to {near}. Correct the name, or {remedy}")
         elif prefix:
             warnings.append(
-                f"{text}expected one of docs/variables.md, since it begins with {prefix}. Remove it, or {remedy}"
+                f"{text}expected one of docs/variables.md, since the name begins with {prefix}. "
+                f"Remove the variable, or {remedy}"
             )
     return refusals, warnings
 
@@ -191,7 +192,7 @@ def judge_public_name(name):
     elif "://" in text:
         wanted = "the name alone, without http:// or https://"
     elif "{{" in text or "{%" in text:
-        wanted = "a name, and no template that is left as it is"
+        wanted = "a name, not an unresolved template"
     elif "/" in text:
         wanted = "the name alone, without a path"
     elif ":" in text:
@@ -272,7 +273,7 @@ class ActionModule(ActionBase):
         return result
 
     def _ask(self, hostvars, host, name):
-        """Return the value of a host's variable, None if it is unset; what cannot be resolved, as it is written."""
+        """Return the value of a host's variable: None if it is unset, the template itself if it cannot be resolved."""
         raw = hostvars.raw_get(host)
         templar = self._templar.copy_with_new_env(available_variables={**raw, "hostvars": hostvars})
         try:

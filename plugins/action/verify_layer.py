@@ -87,14 +87,14 @@ def parse_report_log(lines):
 
 
 def reason_of(skipped, groups):
-    """Describe why a check was left out.
+    """Describe why a check was skipped.
 
     Args:
         skipped: str, pytest's text.
         groups: list of str, the groups on whose hosts the check runs.
 
     Returns:
-        A str: the reason that the check gave, or that there is no host for it.
+        A str: the reason that the check gave, or that no host is in the check's groups.
     """
     if not skipped.startswith(NO_HOSTS):
         return skipped.removeprefix("Skipped: ")
@@ -197,7 +197,7 @@ def pytest_command(tests, inventory, log):
     Returns:
         A list of str.
     """
-    # Checks outside of tests/ get its fixtures as a plugin; inside, pytest finds the file by itself.
+    # Checks outside of tests/ need tests/conftest.py as a plugin; inside, pytest finds the file itself.
     fixtures = [] if tests.is_relative_to(PROJECT / "tests") else ["-p", "conftest"]
     return [
         *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", *fixtures),
@@ -302,7 +302,7 @@ class ActionModule(ActionBase):
                 run = subprocess.run(
                     pytest_command(tests, inventory_file, log),
                     cwd=PROJECT,
-                    # For checks outside of the checkout.
+                    # For checks outside of tests/, which import conftest.
                     env=environment | {"PYTHONPATH": str(PROJECT / "tests")},
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
@@ -382,7 +382,7 @@ def describe_failure(report):
             lines.extend(f"      | {line}" for line in check["journal"].splitlines())
     if any(SUDO_ASKS.search(check["seen"]) for check in report["checks"] if check["outcome"] == "failed"):
         lines.append(
-            "sudo asks for a password, which the gates do not get, neither from --ask-become-pass nor from "
+            "sudo asks for a password, but the gates do not get one, not even with --ask-become-pass or "
             "ansible_become_password. Allow NOPASSWD for Ansible's user on the hosts (docs/before-you-start.md)."
         )
     return "\n".join(lines)

@@ -178,7 +178,7 @@ def new_layer(name):
 
 
 def not_asked(order, layers):
-    """Find the gates below the highest applied layer that this run did not ask.
+    """Find the gates below the highest applied layer that were not part of this run.
 
     Args:
         order: list of str, the site's layers, lowest first.
@@ -187,14 +187,14 @@ def not_asked(order, layers):
     Returns:
         A tuple of the highest applied layer (str, empty if there is none) and the gates (list of str).
     """
-    # A study is no layer, and scripts/deploy --layer has as layers of the run only those below, all of which it asks.
+    # A study is not a layer. With scripts/deploy --layer, `order` has only the layers below, whose gates are run.
     top = next((name for name in reversed(order) if layers.get(name, {}).get("applied")), "")
     below = order[: order.index(top)] if top else []
     return top, [name for name in below if not layers.get(name, {}).get("asked")]
 
 
 def describe_not_asked(top, gates, sources):
-    """Say which gates were not asked, and what asks them.
+    """Describe which gates were not run, and which commands run them.
 
     Args:
         top: str, the layer above them.
@@ -207,8 +207,8 @@ def describe_not_asked(top, gates, sources):
     place = pathlib.Path(sources[-1] if sources else "INVENTORY")
     place = place.relative_to(PROJECT) if place.is_relative_to(PROJECT) else place
     return (
-        f"The gates of {', '.join(gates)}, below {top}, were not asked in this run.\n"
-        f"scripts/deploy {place} --layer {top} asks them first; scripts/run verify {place} asks all gates."
+        f"The gates of {', '.join(gates)}, below {top}, were not run this time.\n"
+        f"scripts/deploy {place} --layer {top} runs them first; scripts/run verify {place} runs all gates."
     )
 
 

@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import re
 
-# What can only be meant as an address: no group is called like that.
+# Text that can only be meant as an address: no group has such a name.
 ADDRESS = re.compile(r"[0-9.]+(/.*)?")
 
 
@@ -65,18 +65,18 @@ def client_problem(client, groups):
         return None
     if not ADDRESS.fullmatch(client):
         wanted = near(client, [*groups, "world"])
-        return f"clients has '{client}', expected a group, world, or an IPv4 address or network{wanted}"
+        return f"clients contains '{client}', expected a group, world, or an IPv4 address or network{wanted}"
     try:
         network = ipaddress.IPv4Network(client)
     except ValueError as problem:
         # As in "10.0.0.1/24 has host bits set".
         wanted = "an IPv4 address such as 192.168.1.9, or a network such as 192.168.1.0/24"
-        return f"clients has '{client}', expected {wanted} ({problem})"
-    return "clients has '0.0.0.0/0', expected world" if network.prefixlen == 0 else None
+        return f"clients contains '{client}', expected {wanted} ({problem})"
+    return "clients contains '0.0.0.0/0', expected world" if network.prefixlen == 0 else None
 
 
 def near(word, names):
-    """Return the name (one of a list of str) that is close to a word, as a question in brackets; empty without any."""
+    """Return the name (one of a list of str) that is close to a word, as a question in brackets, or an empty string."""
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
     return f" ({found[0]}?)" if found else ""
 

@@ -3,7 +3,7 @@
 import difflib
 import pathlib
 
-# Gates that are no layer's.
+# Gates that do not belong to a layer.
 FURTHER_GATES = ["gpfs", "study"]
 
 
@@ -21,7 +21,7 @@ def own_file_faults(layers, hooks, tests):
     names = [f"{when}_{layer}.yml" for layer in layers for when in ("before", "after")]
     faults = [
         f"{path} is never run; expected a name such as {nearest(path.name, names)}. Rename the file: before_ or "
-        f"after_, and one of {', '.join(layers)}."
+        f"after_, followed by one of {', '.join(layers)}."
         for path in entries(hooks)
         if path.is_file() and path.name not in names
     ]

@@ -130,8 +130,8 @@ def test_other_hosts(variables, outside):
 
 
 def test_refused_by_the_server_too(host, variables):
-    """Who gets past the firewall is still refused: OMERO's user comes from no address but those of OMERO's hosts."""
-    # The loopback is nobody's address; the database's own is a client's where OMERO.server is on the same host.
+    """A connection that gets past the firewall is still refused: OMERO's user may connect only from OMERO's hosts."""
+    # The loopback is not a client's address. The database's own is, if OMERO.server runs on the same host.
     shared = variables["inventory_hostname"] in variables["groups"]["omero"]
     address = "127.0.0.1" if shared else variables["internal_address"]
     seen = run_with_input(
@@ -208,7 +208,7 @@ def test_reader_does_not_write(read, variables, statement):
 
 
 def test_reader_computes(read, variables):
-    """The read-only user may use temporary tables, as OMERO does, and a statement of its own ends after a while."""
+    """The read-only user may use temporary tables, as OMERO does, and its statements end at the site's time limit."""
     timeout = "select setting::int / 1000 from pg_settings where name = 'statement_timeout'"
     seen = read(f"create temporary table promise as select 1; {timeout};")
     assert seen.returncode == 0, seen.stderr.strip()
@@ -254,10 +254,10 @@ def test_memory(host, ask):
 
 
 def test_slow_queries(host, ask, variables):
-    """A statement that takes longer than the site lets pass is found in the log."""
+    """A statement that takes longer than postgresql_slow_query is logged."""
     limit = variables["postgresql_slow_query"] / 1000
     if not 0 <= limit <= 20:
-        pytest.skip("the site logs none, or those alone that take longer than a gate should (postgresql_slow_query)")
+        pytest.skip("postgresql_slow_query turns the log off, or is longer than a gate should wait")
     word = f"promise{secrets.token_hex(8)}"
     ask(f"select pg_sleep({limit + 0.1}) as {word}")
     # Below the data where the server writes it itself, else where Debian's tools have it.

@@ -58,7 +58,7 @@ def test_firewall_is_default_deny(host):
 
 
 def test_closed_door(host, outside):
-    """A port that a service opens but the group model does not is out of reach for others."""
+    """A port that a service opens but the group model does not cannot be reached by others."""
     port = 47999
     other = outside(port)[0]
     server = f"import socket, time; s = socket.create_server(('0.0.0.0', {port})); time.sleep(8)"
@@ -83,12 +83,12 @@ def test_kernel_settings(host, variables):
 
 
 def test_limits(host, variables):
-    """A service may open as many files as the site says, which are more than the usual thousand."""
+    """A service may open as many files as the site sets (kernel_settings_nofile)."""
     seen = host.check_output("systemctl show --property=DefaultLimitNOFILE --value")
     assert int(seen) == variables["kernel_settings_nofile"], f"DefaultLimitNOFILE is {seen}"
 
 
 def test_packages(host, variables):
-    """The packages that the site wants are installed."""
+    """The site's own packages are installed."""
     missing = [name for name in variables["site_packages_extra"] if not host.package(name).is_installed]
     assert not missing

@@ -140,7 +140,7 @@ def settings(host):
 
 @pytest.fixture(scope="module", autouse=True)
 def names(settings):
-    """Have the controller find a name that it does not know where the hosts find it (name_resolution_addresses)."""
+    """Resolve names that the controller does not know as the hosts do (name_resolution_addresses)."""
     known, ask = settings["name_resolution_addresses"], socket.getaddrinfo
 
     def find(name, *more, **options):
@@ -325,7 +325,7 @@ for url in ["{server}api/contents", "http://127.0.0.1:8001/api/routes", "http://
 
 
 def test_other_services(host, running, settings):
-    """A user's code gets no connection to the services of other layers that run on the hub's host."""
+    """A user's code cannot connect to the services of other layers on the hub's host."""
     if not settings["jupyterhub_confined"]:
         pytest.skip("the hub has a host of its own")
     lines = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
@@ -349,12 +349,12 @@ for place in {closed}:
 """
     reached = running[0].compute(code).splitlines()
     assert not reached, f"reached: {reached}"
-    # The same from the host's own programs, so that something was seen.
-    assert any(can_connect(host, address, port, 2) for address, port in closed), "nobody at all gets a connection"
+    # The host's own programs can connect, so that the refusals prove something.
+    assert any(can_connect(host, address, port, 2) for address, port in closed), "no program at all gets a connection"
 
 
 def test_listens(host, variables, outside):
-    """Nothing but what the group model names listens where others can reach it."""
+    """No service that the group model does not name listens where others can reach it."""
     named = [
         service["port"]
         for service in variables["network_services"].values()
@@ -369,14 +369,14 @@ def test_listens(host, variables, outside):
             assert address == variables["internal_address"], f"port {port} is open on {address}"
         elif int(port) not in named and not address.startswith(("127.", "[::1]")):
             strays[int(port)] = address
-    # What OMERO.server's and the NFS server's processes listen on for each other is closed by the firewall.
+    # The firewall closes the ports on which the processes of OMERO.server and of the NFS server listen for each other.
     if strays and {"omero", "storage"} & set(variables["group_names"]):
         strays = {port: address for port, address in strays.items() if outside(port)[0].reaches(port)}
     assert not strays, f"open, as port: address: {strays}"
 
 
 def test_door(variables, reach, outside):
-    """The site's proxy gets at the hub's port, other hosts do not."""
+    """The site's proxy reaches the hub's port, and other hosts do not."""
     address, port = variables["internal_address"], variables["network_services"]["jupyterhub"]["port"]
     for name in variables["groups"]["proxy"]:
         assert can_connect(reach(name), address, port), f"{name} did not reach port {port}"

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.unit("omero-server")
 PROCESSES = {"Storm": "OMERO.IceStorm"}
 # An ERROR of so many seconds after Blitz is ready belongs to the start: nobody has asked for anything yet, and what
 # Blitz looks for in vain (a repository, IceStorm) is looked for at once. That scripts cannot be parsed yet
-# (ParamsCache) is no fault: Processor comes ten seconds later; nor that nobody tells of newer versions (UpgradeCheck).
+# (ParamsCache) is no fault: Processor comes ten seconds later; nor that the check for newer versions (UpgradeCheck)
+# gets no answer.
 START = 15
 HARMLESS = ("ParamsCache", "UpgradeCheck")
 LOGGED_ERROR = re.compile(r"[\d-]+ [\d:,]+ ERROR\b")
@@ -103,7 +104,7 @@ def test_certificate(host, asker, variables, folder):
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
     code = f"import ssl; print(ssl.get_server_certificate(({server!r}, {port})))"
     shown = asker.check_output("python3 -c %s", code)
-    # Of a chain the server's own certificate comes first.
+    # In a chain, the server's own certificate is the first.
     own = host.file(f"{folder}/certificates/server.pem").content_string.partition("-----END")[0]
     assert shown.partition("-----END")[0].strip() == own.strip()
     anonymous = f"openssl s_client -connect {server}:{port} -tls1_2 -cipher aNULL:@SECLEVEL=0 < /dev/null"
@@ -141,7 +142,7 @@ def test_without_tls(elsewhere):
 
 
 def test_internal_ports(host, elsewhere, variables):
-    """What the server's processes listen on for each other, without a password, is out of reach from other hosts."""
+    """What the server's processes listen on for each other, without a password, is out of reach for other hosts."""
     lines = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
     ports = {
         int(line.split()[3].rpartition(":")[2]) for line in lines if not line.split()[3].startswith(("127.", "[::1]"))

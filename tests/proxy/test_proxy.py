@@ -268,7 +268,7 @@ def test_plain_http(visitor, variables):
 
 
 def test_old_tls(visitor, variables):
-    """TLS older than 1.2 is refused, and of 1.2 and 1.3 what the site does not accept."""
+    """TLS older than 1.2 is refused, and so are versions that the site does not accept."""
     target = f"{variables['site_public_name']}:443"
     old = visitor.run("openssl s_client -connect %s -tls1_1 -cipher ALL:@SECLEVEL=0 < /dev/null", target)
     assert old.rc != 0, "it took TLS 1.1"
@@ -280,7 +280,7 @@ def test_old_tls(visitor, variables):
 
 @pytest.mark.parametrize("name", ["web", "jupyterhub"])
 def test_upstreams(variables, outside, name):
-    """What is behind the proxy, {name}, is out of reach from outside."""
+    """The service behind the proxy, {name}, is out of reach from outside."""
     service = variables["network_services"][name]
     upstreams = variables["groups"].get(service["group"], [])
     if not upstreams:

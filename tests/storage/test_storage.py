@@ -26,13 +26,13 @@ def url(variables):
 
 @pytest.fixture(params=["read_write", "read_only"])
 def access(request):
-    """Return how an export may be used, one after the other."""
+    """Return each kind of access to an export in turn (str)."""
     return request.param
 
 
 @pytest.fixture
 def export(variables, access):
-    """Return an export (dict) that the OMERO.server that writes may use like that."""
+    """Return an export (dict) with this access for the OMERO.server that writes."""
     server = variables["groups"]["omero_readwrite"][0]
     for each in variables["storage_exports"]:
         if each["access"] == access and any(server in variables["groups"][group] for group in each["clients"]):

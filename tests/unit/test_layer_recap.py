@@ -157,9 +157,9 @@ def test_the_recap_says_which_gates_were_not_asked(recap, monkeypatch):
     recap.v2_playbook_on_play_start(play("database", "verify"))
     recap.v2_runner_on_ok(gate_report("verified", passed=9))
     recap.v2_playbook_on_stats(SimpleNamespace(failures={}, dark={}))
-    [line] = [text for text in shown if "not asked" in text]
-    assert "The gates of hosts, storage, below database, were not asked" in line
-    assert "scripts/deploy inventories/demo --layer database asks them first" in line
+    [line] = [text for text in shown if "not run" in text]
+    assert "The gates of hosts, storage, below database, were not run" in line
+    assert "scripts/deploy inventories/demo --layer database runs them first" in line
 
 
 def test_plays_of_no_layer_are_left_out(recap):

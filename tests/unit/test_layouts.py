@@ -29,13 +29,13 @@ REFUSED = {
     "two hubs": ("one", {"three": ["jupyterhub"]}, {}, ["The group jupyterhub has one, three; expected one host"]),
     "Ice on a proxy with one of several servers": (
         *("one", {"three": ["omero_readonly"]}, {"site_public_ice": True, "public_omero_hosts": ["three", "one"]}),
-        ["site_public_ice is true, and the proxy one is in omero too", "port 4064", "Move the proxy"],
+        ["site_public_ice is true, and the proxy one is also in omero", "port 4064", "Move the proxy"],
     ),
     "Ice on a proxy whose OMERO.web chooses between servers": (
         "web and proxy together",
         {"three": ["omero_readonly"], "four": ["omero_readonly"]},
         {"site_public_ice": True},
-        ["site_public_ice is true, and the proxy two is in omero too, or in web with several OMERO.servers"],
+        ["site_public_ice is true, and the proxy two is also in omero, or in web with several OMERO.servers"],
     ),
 }
 

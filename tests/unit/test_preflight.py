@@ -72,11 +72,11 @@ def test_where_a_variable_is_set(tmp_path):
 @pytest.mark.parametrize(
     ("name", "refused", "warned"),
     [
-        ("nginx_cache_sise", "expected nginx_cache_size, probably", ""),
-        ("omero_sever_version", "expected omero_server_version, probably", ""),
-        ("database_verson", "expected database_version, probably", ""),
-        ("site_public_nam", "expected site_public_name, probably", ""),
-        ("ngnix_cache_size", "", "almost nginx_cache_size"),
+        ("nginx_cache_sise", "expected a known variable, probably nginx_cache_size", ""),
+        ("omero_sever_version", "expected a known variable, probably omero_server_version", ""),
+        ("database_verson", "expected a known variable, probably database_version", ""),
+        ("site_public_nam", "expected a known variable, probably site_public_name", ""),
+        ("ngnix_cache_size", "", "the name is similar to nginx_cache_size"),
         ("nginx_cache_of_the_institute", "", "expected one of docs/variables.md"),
         ("institute_mail_relay", "", ""),
         ("nginx_cache_size", "", ""),
@@ -150,7 +150,7 @@ def test_addresses():
         ("images_of.example.org", "letters, digits, hyphens and dots"),
         ("images..example.org", "letters, digits, hyphens and dots"),
         ("", "letters, digits, hyphens and dots"),
-        ("{{ institute_name }}", "no template"),
+        ("{{ institute_name }}", "not an unresolved template"),
         ("999.1.1.1", "a name or an IPv4 address"),
     ],
 )
@@ -342,11 +342,11 @@ GOOD = leaf("images.example.org")
     [
         ([GOOD, MIDDLE.certificate], KEY, "images.example.org", "", ""),
         ([GOOD, MIDDLE.certificate, ROOT.certificate], KEY, "IMAGES.example.org", "", ""),
-        ([GOOD], KEY, "images.example.org", "", "comes without that of its issuer, 'CN=middle'"),
+        ([GOOD], KEY, "images.example.org", "", "does not include the certificate of its issuer, 'CN=middle'"),
         ([GOOD, ROOT.certificate], KEY, "images.example.org", "which did not issue it", ""),
         ([GOOD, ROOT.certificate, MIDDLE.certificate], KEY, "images.example.org", "which did not issue it", ""),
         ([MIDDLE.certificate, GOOD], KEY, "", "does not have the server's own certificate first", ""),
-        ([GOOD, MIDDLE.certificate], OTHER_KEY, "images.example.org", "does not fit its key", ""),
+        ([GOOD, MIDDLE.certificate], OTHER_KEY, "images.example.org", "does not match its key", ""),
         ([GOOD, MIDDLE.certificate], KEY, "www.example.org", "is for images.example.org; expected www.example.org", ""),
         ([leaf("*.example.org"), MIDDLE.certificate], KEY, "images.example.org", "", ""),
         ([leaf("*.example.org"), MIDDLE.certificate], KEY, "a.images.example.org", "is for *.example.org", ""),
@@ -354,7 +354,7 @@ GOOD = leaf("images.example.org")
         ([leaf("images.example.org"), MIDDLE.certificate], KEY, "192.168.1.1", "expected 192.168.1.1", ""),
         ([leaf(), MIDDLE.certificate], KEY, "images.example.org", "is for no name (subjectAltName)", ""),
         ([leaf("a.org", ends=-1), MIDDLE.certificate], KEY, "a.org", "expired on 2026-05-31", ""),
-        ([leaf("a.org", begins=1), MIDDLE.certificate], KEY, "a.org", "is valid from 2026-06-02 00:00 UTC on", ""),
+        ([leaf("a.org", begins=1), MIDDLE.certificate], KEY, "a.org", "is not valid before 2026-06-02 00:00 UTC", ""),
         ([leaf("a.org", ends=7), MIDDLE.certificate], KEY, "a.org", "", "expires on 2026-06-08, in less than 30 days"),
         ([ROOT.certificate], ROOT.key, "", "", ""),
     ],
@@ -375,11 +375,11 @@ def pem_of(key, password=None):
 
 def test_files_of_certificates():
     """What cannot be read is refused with what is expected."""
-    assert check_certificate.read_certificates(b"nothing")[1].startswith("has no certificate that can be read")
+    assert check_certificate.read_certificates(b"nothing")[1].startswith("contains no readable certificate")
     assert check_certificate.read_certificates(GOOD.public_bytes(serialization.Encoding.PEM))[0] == [GOOD]
     assert check_certificate.read_key(pem_of(KEY))[1] == ""
     assert check_certificate.read_key(pem_of(KEY, b"secret"))[1].startswith("has a passphrase")
-    assert check_certificate.read_key(b"nothing")[1].startswith("has no key that can be read")
+    assert check_certificate.read_key(b"nothing")[1].startswith("contains no readable key")
 
 
 def preflight(folder, more, *arguments):
@@ -426,7 +426,7 @@ def test_a_site_with_defaults(tmp_path):
         tmp_path, files | {"site_public_name": "localhost", "site_of_mine": 1, "site_own_variables": ["site_of_mine"]}
     )
     assert code == 0, said[-3000:]
-    assert "comes without that of its issuer" in said
+    assert "does not include the certificate of its issuer" in said
     assert "every user of the controller can read" in said
 
 
@@ -435,7 +435,10 @@ def test_a_site_with_defaults(tmp_path):
     [
         (
             {"nginx_cache_sise": "5g", "internal_address": "999.1.1.1"},
-            ["nginx_cache_sise is set in the group all (inventory)", "expected nginx_cache_size, probably"],
+            [
+                "nginx_cache_sise is set in the group all (inventory)",
+                "expected a known variable, probably nginx_cache_size",
+            ],
         ),
         (
             {"omero_web_apps": ["iviewer"], "admin_users_list": "alice", "jupyterhub_users": [{"nme": "alice"}]},
@@ -488,7 +491,7 @@ def test_connections_are_new():
 )
 def test_the_public_name_on_a_host(tmp_path, settings, refused):
     """A name that the visiting host cannot resolve is refused, unless the deploy will write it to /etc/hosts."""
-    start = "--start-at-task=Look up the site's public name on the host that plays the visitor"
+    start = "--start-at-task=Look up the site's public name on the visitor's host"
     code, said = preflight(tmp_path, settings | {"ansible_connection": "local"}, "playbooks/connect.yml", start)
     assert bool(code) == refused, said
     assert ("cannot resolve; expected the proxy's address" in " ".join(said.split())) == refused

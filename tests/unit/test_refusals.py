@@ -188,14 +188,14 @@ CASES = {
     ),
     "a setting in two lines": (
         *("postgresql", "validate", {"postgresql_service_settings": {"LimitNOFILE": "1\nUser=root"}}, {}),
-        ["postgresql_service_settings is", "a value in one line"],
+        ["postgresql_service_settings is", "a value on one line"],
     ),
     "an administrator twice": (
         "admin_users",
         "validate",
         {f"admin_users_list{more}": [{"name": "ada", "keys": ["ssh-ed25519 AAAA ada"]}] for more in ("", "_extra")},
         {},
-        ["admin_users_list and admin_users_list_extra together have ada, ada; expected each name once"],
+        ["admin_users_list and admin_users_list_extra together list ada, ada; expected each name once"],
     ),
     "a user with the name of OMERO's own guest": (
         *("omero_server", "validate"),
@@ -207,7 +207,7 @@ CASES = {
         *("omero_server", "validate"),
         RELEASE | {"omero_server_groups_extra": [{"name": "public", "permissions": "rw----"}]},
         {},
-        ["omero_server_users_extra and omero_server_groups_extra) have public, gate, public; expected each name once"],
+        ["omero_server_users_extra and omero_server_groups_extra) list public, gate, public; expected each name once"],
     ),
     "a network as a client": (
         "firewall",

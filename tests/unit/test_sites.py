@@ -140,7 +140,7 @@ def test_what_is_there_is_not_overwritten(tmp_path):
     file.write_text("mine\n")
     empty.mkdir()
     for path in (full, file, file / "below"):
-        with pytest.raises(RefusedError, match=r"expected an? (empty )?folder"):
+        with pytest.raises(RefusedError, match=r"expected a (new or an empty )?folder"):
             new_site.request(["lab", "--from", "static", "--path", str(path)])
     assert (full / "hosts.yml").read_text() == file.read_text() == "mine\n"
     made(empty)
@@ -415,7 +415,7 @@ def test_a_playbook_is_found_by_its_name(name):
 
 def test_an_unknown_playbook_is_refused_with_the_nearest():
     """And with all that there are."""
-    with pytest.raises(RefusedError, match=r"no playbook 'verfy'; expected verify, or another one of cache, connect,"):
+    with pytest.raises(RefusedError, match=r"no playbook 'verfy'; expected verify, or another of cache, connect,"):
         run.find_playbook("verfy")
     with pytest.raises(RefusedError, match="no inventory 'dmeo'"):
         run.request(["verify", "dmeo"])

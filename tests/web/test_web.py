@@ -128,7 +128,7 @@ def test_session_store(host, variables):
 
 
 def test_gunicorn(variables, reach):
-    """Not even the proxy reaches gunicorn, which listens on the loopback alone."""
+    """Not even the proxy reaches gunicorn, which listens only on the loopback."""
     proxy, port = reach(variables["groups"]["proxy"][0]), variables["omero_web_gunicorn_port"]
     assert not can_connect(proxy, variables["internal_address"], port, 1), "the proxy reached gunicorn"
 

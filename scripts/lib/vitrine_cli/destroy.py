@@ -76,7 +76,7 @@ def take_down(site, options, descriptor):
 
 
 def describe_remains(site, inventory):
-    """Say what stays on servers that were not created by Vitrine.
+    """Describe what remains on servers that were not created by Vitrine.
 
     Args:
         site: Site.
@@ -87,10 +87,10 @@ def describe_remains(site, inventory):
     """
     return (
         f"Nothing was destroyed: the {len(site.addresses)} servers of {site.name} were not created by Vitrine.\n"
-        "They still run its services, with configuration, firewall rules, accounts, and all data.\n"
-        f"  scripts/run remove {inventory} -e remove={site.name} --check   shows what can be taken off the servers\n"
-        f"  scripts/run remove {inventory} -e remove={site.name}           takes it off, and never touches data\n"
-        "docs/remove.md says what remains, and how to go on."
+        "They still run its services, and have its configuration, firewall rules, accounts, and all data.\n"
+        f"  scripts/run remove {inventory} -e remove={site.name} --check   shows what would be removed\n"
+        f"  scripts/run remove {inventory} -e remove={site.name}           removes it, and never touches data\n"
+        "docs/remove.md describes what remains, and the next steps."
     )
 
 

@@ -16,7 +16,7 @@ from vitrine_cli.site import PROJECT, RefusedError, known_inventories
 
 README = PROJECT / "scripts" / "lib" / "new_site" / "README.md"
 GROUPS = PROJECT / "inventories" / "static" / "groups.yml"
-# A label of a host name, since the site's name becomes a part of names in clouds. It is the mark of volumes, too.
+# A label of a host name, since names in clouds contain the name of the site. Volumes are marked with that name, too.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SITE_NAME = re.compile(r"^( +site_name:).*$", re.MULTILINE)
 IGNORED = """\
@@ -42,12 +42,12 @@ def parse(arguments):
 
 
 def templates(project=PROJECT):
-    """Return the names of the inventories that sites are made from (list of str)."""
+    """Return the names of the inventories that sites are created from (list of str)."""
     return [name for name in known_inventories(project) if name != "demo"]
 
 
 def check(options, folder, project=PROJECT):
-    """Check that a site can be made.
+    """Check that a site can be created.
 
     Args:
         options: argparse.Namespace, as from parse.
@@ -55,7 +55,7 @@ def check(options, folder, project=PROJECT):
         project: pathlib.Path of the checkout.
 
     Raises:
-        RefusedError: It cannot be made.
+        RefusedError: The site cannot be created.
     """
     if not LABEL.fullmatch(options.name):
         raise RefusedError(
@@ -65,7 +65,7 @@ def check(options, folder, project=PROJECT):
     if options.template not in templates(project):
         raise RefusedError(f"--from is '{options.template}'; expected one of {', '.join(templates(project))}.")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RefusedError(f"{folder} exists; expected an empty folder or none. Choose another folder with --path.")
+        raise RefusedError(f"{folder} exists; expected a new or an empty folder. Choose another folder with --path.")
     parent = folder.parent
     while not parent.exists():
         parent = parent.parent
@@ -83,7 +83,7 @@ def write(options, folder, project=PROJECT):
     """
     template = project / "inventories" / options.template
     shutil.copytree(template, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("groups.yml", "secrets"))
-    # In place of a link into the checkout, which would lead nowhere.
+    # In place of the template's link or file, since a link into the checkout would be broken.
     shutil.copyfile(GROUPS, folder / "groups.yml")
     hosts = folder / "hosts.yml"
     hosts.write_text(SITE_NAME.sub(rf"\1 {options.name}", hosts.read_text(), count=1))
@@ -94,7 +94,7 @@ def write(options, folder, project=PROJECT):
 
 
 def make_repository(folder):
-    """Make a folder (pathlib.Path) a Git repository, unless it is inside of one; returns whether it did."""
+    """Make a folder (pathlib.Path) a Git repository unless it is already inside one; returns whether it was (bool)."""
     command = ["git", "-C", folder, "rev-parse", "--is-inside-work-tree"]
     if subprocess.run(command, capture_output=True, check=False).returncode == 0:
         return False
@@ -103,7 +103,7 @@ def make_repository(folder):
 
 
 def request(arguments):
-    """Create what is asked for.
+    """Create the requested inventory.
 
     Args:
         arguments: list of str, the command line.
@@ -112,19 +112,19 @@ def request(arguments):
         The exit code (int).
 
     Raises:
-        RefusedError: It cannot be created; nothing was written.
+        RefusedError: The request is invalid; nothing was written.
     """
     options = parse(arguments)
     folder = (options.path or PROJECT.parent / options.name).resolve()
     check(options, folder)
     write(options, folder)
-    screen.console.print(f"The site {options.name} is in {folder}. Put your servers into hosts.yml; its README.md has")
-    screen.console.print("the commands. scripts/run preflight checks it, and scripts/deploy deploys it.")
+    screen.console.print(f"The site {options.name} is in {folder}. Put your servers into hosts.yml. README.md there")
+    screen.console.print("lists the commands: scripts/run preflight checks the site, and scripts/deploy deploys it.")
     place = shlex.quote(str(folder))
     if make_repository(folder):
         screen.console.print(f"First commit: git -C {place} add . && git -C {place} commit -m 'Start the inventory'")
     else:
-        screen.console.print("The folder is inside a Git repository, so that none was created for the site.")
+        screen.console.print("The folder is inside a Git repository, so no repository was created for the site.")
     return 0
 
 

@@ -28,7 +28,7 @@ def parse(arguments):
     parser.add_argument("playbook")
     parser.add_argument("inventory")
     options = parser.parse_args(arguments[:2])
-    # As scripts/deploy has them, after `--`.
+    # Also after `--`, as in scripts/deploy.
     options.ansible = arguments[3:] if arguments[2:3] == ["--"] else arguments[2:]
     return options
 
@@ -60,21 +60,21 @@ def find_playbook(wanted, project=PROJECT):
         A str: its path relative to the checkout.
 
     Raises:
-        RefusedError: There is none of that name.
+        RefusedError: There is no playbook of that name.
     """
     known = playbooks(project)
     name = wanted.removeprefix("playbooks/").removesuffix(".yml")
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise RefusedError(
-            f"There is no playbook '{wanted}'; expected {f'{near[0]}, or another ' if near else ''}one of "
+            f"There is no playbook '{wanted}'; expected {f'{near[0]}, or another of' if near else 'one of'} "
             f"{', '.join(known)}."
         )
     return f"playbooks/{name}.yml"
 
 
 def request(arguments):
-    """Run what is asked for.
+    """Run the requested playbook, or list the playbooks.
 
     Args:
         arguments: list of str, the command line.
@@ -83,7 +83,7 @@ def request(arguments):
         The exit code (int).
 
     Raises:
-        RefusedError: It cannot be run.
+        RefusedError: The request cannot be carried out.
     """
     if not arguments:
         for name, line in playbooks().items():
