@@ -69,6 +69,12 @@ def test_a_new_site_has_the_groups_of_the_checkout(tmp_path, template):
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
 
+def test_no_template_has_links():
+    """They would lead nowhere in a folder that is copied elsewhere."""
+    for name in new_site.templates():
+        assert not [path for path in (PROJECT / "inventories" / name).rglob("*") if path.is_symlink()]
+
+
 def test_every_template_makes_a_site(tmp_path):
     """Also one whose inventory asks a cloud: the copy has its files, and the new name."""
     for name in new_site.templates():
