@@ -84,15 +84,15 @@ def hide(value):
 
 
 def without_secrets(value, option):
-    """Leave of a value with passwords in it only what is no password.
+    """Hide everything in a value that may be a password.
 
     Args:
         value: any value.
         option: dict of the argument spec; its own options say whether there are secrets.
 
     Returns:
-        The value, or if a key of the option is a secret, a value in which everything is hidden that is not under
-        another key of the option: a password may be under a name with a mistake, or without one.
+        The value. If a key of the option is a secret, everything is hidden that is not under another key of the
+        option, because a password may be under a misspelled key, or without a key.
     """
     known = option.get("options", {})
     if not any(SECRET_NAME.search(key) for key in known):

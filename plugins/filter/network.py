@@ -30,8 +30,8 @@ def client_addresses(clients, groups, addresses):
         addresses: mapping from a host's name to a mapping with its `internal_address`, as Ansible's hostvars.
 
     Returns:
-        A sorted list of str, IPv4 addresses and networks, of which none is part of another or the same: some versions
-        of nftables refuse sets that overlap. `world` has none.
+        A sorted list of str, IPv4 addresses and networks without duplicates or overlaps, because some versions of
+        nftables refuse sets that overlap. `world` has none.
     """
     found = {str(addresses[host]["internal_address"]) for host in client_hosts(clients, groups)}
     found |= {str(client) for client in clients if client not in groups and client != "world"}

@@ -201,7 +201,7 @@ CASES = {
         *("omero_server", "validate"),
         RELEASE | {"omero_public_user": "guest"},
         {},
-        ["have guest; expected other names than those of OMERO's own users (root, guest)"],
+        ["list guest; expected names other than those of OMERO's built-in users (root, guest)"],
     ),
     "a group of OMERO twice": (
         *("omero_server", "validate"),
