@@ -347,14 +347,30 @@ class ActionModule(ActionBase):
                         display.warning(f"verify_layer: {host}: {name} left out: {problem}")
                     continue
                 resolved[host][name] = value
-                if SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 7:
-                    secrets.add(value)
+                secrets |= secrets_of(name, value)
         inventory = {
             group: {"hosts": dict.fromkeys(hosts if group != verified else present)}
             for group, hosts in task_vars["groups"].items()
             if group not in ("all", "ungrouped")
         }
         return {"all": {"hosts": resolved, "children": inventory}}, secrets
+
+
+def secrets_of(name, value):
+    """Find the secrets in a variable.
+
+    Args:
+        name: str, the variable or key.
+        value: any value, templates resolved.
+
+    Returns:
+        A set of str: texts of eight characters or more under names of secrets, also within lists and dictionaries.
+    """
+    if isinstance(value, dict):
+        return {secret for key, each in value.items() for secret in secrets_of(str(key), each)}
+    if isinstance(value, list):
+        return {secret for each in value if isinstance(each, dict) for secret in secrets_of(name, each)}
+    return {value} if SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 7 else set()
 
 
 def redactor(secrets):

@@ -23,7 +23,7 @@ def own_file_faults(layers, hooks, tests):
         f"{path} is never run; expected a name such as {nearest(path.name, names)}. Rename the file: before_ or "
         f"after_, followed by one of {', '.join(layers)}."
         for path in entries(hooks)
-        if path.is_file() and path.name not in names
+        if path.suffix in (".yml", ".yaml") and path.is_file() and path.name not in names
     ]
     gates = [*layers, *FURTHER_GATES]
     faults += [

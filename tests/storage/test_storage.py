@@ -33,9 +33,11 @@ def access(request):
 @pytest.fixture
 def export(variables, access):
     """Return an export (dict) with this access for the OMERO.server that writes."""
-    server = variables["groups"]["omero_readwrite"][0]
+    groups = variables["groups"]
+    server = groups["omero_readwrite"][0]
     for each in variables["storage_exports"]:
-        if each["access"] == access and any(server in variables["groups"][group] for group in each["clients"]):
+        # Addresses are clients too.
+        if each["access"] == access and any(server in groups.get(client, []) for client in each["clients"]):
             return each
     return pytest.skip(f"no export of storage_exports is {access} for {server}")
 

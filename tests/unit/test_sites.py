@@ -69,6 +69,12 @@ def test_a_new_site_has_the_groups_of_the_checkout(tmp_path, template):
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
 
+def test_no_template_has_links():
+    """They would lead nowhere in a folder that is copied elsewhere."""
+    for name in new_site.templates():
+        assert not [path for path in (PROJECT / "inventories" / name).rglob("*") if path.is_symlink()]
+
+
 def test_every_template_makes_a_site(tmp_path):
     """Also one whose inventory asks a cloud: the copy has its files, and the new name."""
     for name in new_site.templates():
@@ -245,9 +251,13 @@ def test_the_tag_of_a_role_gathers_facts(layer):
     assert roles <= gathered
 
 
+# Beside hooks, without a name of theirs.
+NOT_RUN = ("hooks/README.md", "hooks/.gitkeep", "hooks/.before_web.yml.swp", "hooks/before_web.yml~")
+
+
 def test_own_files_that_fit_no_layer(local):
     """Each is named with the nearest right name, before anything is run; right ones and others are left alone."""
-    for name in ("hooks/after_web.yml", "tests/web/test_it.py", "tests/data/some.txt", "tests/conftest.py"):
+    for name in ("hooks/after_web.yml", "tests/web/test_it.py", "tests/data/some.txt", "tests/conftest.py", *NOT_RUN):
         (local / name).parent.mkdir(parents=True, exist_ok=True)
         (local / name).touch()
     assert load_site([str(local)]).own_faults == []

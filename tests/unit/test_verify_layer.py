@@ -190,6 +190,15 @@ def test_what_was_seen(longrepr, seen):
     assert verify_layer.seen_of(longrepr) == seen
 
 
+def test_secrets_are_found_within_variables():
+    """A password of a list of users or of a map of settings is one too; what is short would be found everywhere."""
+    users = [{"name": "somebody", "password": "s3cret.x"}, {"name": "another", "password": "short"}]
+    assert verify_layer.secrets_of("users", users) == {"s3cret.x"}
+    assert verify_layer.secrets_of("config", {"omero.mail.password": "s3cret.y", "a": {"b": 1}}) == {"s3cret.y"}
+    assert verify_layer.secrets_of("database_password", "s3cret.z") == {"s3cret.z"}
+    assert verify_layer.secrets_of("reset_passwords", ["somebody"]) == set()
+
+
 def test_secrets_are_blotted_out():
     """Every secret is masked, longer ones first if one contains another; special characters are taken literally."""
     hide = verify_layer.redactor({"s3cret.x", "s3cret.xy"})
