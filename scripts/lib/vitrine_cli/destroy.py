@@ -87,7 +87,7 @@ def describe_remains(site, inventory):
     """
     return (
         f"Nothing was destroyed: the {len(site.addresses)} servers of {site.name} were not created by Vitrine.\n"
-        "They still run its services, with configuration, firewall rules, accounts, and all data.\n"
+        "Unless scripts/run remove was run, they still have its services, accounts and all data.\n"
         f"  scripts/run remove {inventory} -e remove={site.name} --check   shows what can be taken off the servers\n"
         f"  scripts/run remove {inventory} -e remove={site.name}           takes it off, and never touches data\n"
         "docs/remove.md says what remains, and how to go on."
