@@ -87,7 +87,8 @@ def describe_remains(site, inventory):
     """
     return (
         f"Nothing was destroyed: the {len(site.addresses)} servers of {site.name} were not created by Vitrine.\n"
-        "They still run its services, and have its configuration, firewall rules, accounts, and all data.\n"
+        "Unless scripts/run remove was run, they still run its services, and have its configuration, firewall rules,\n"
+        "accounts and all data.\n"
         f"  scripts/run remove {inventory} -e remove={site.name} --check   shows what would be removed\n"
         f"  scripts/run remove {inventory} -e remove={site.name}           removes it, and never touches data\n"
         "docs/remove.md describes what remains, and the next steps."
