@@ -184,11 +184,11 @@ CASES = {
     ),
     "a setting that no unit has": (
         *("omero_server", "validate", RELEASE | {"omero_server_service_settings": {"Limit nofile": 1}}, {}),
-        ["omero_server_service_settings is {'Limit nofile': 1}; expected settings of the section [Service]"],
+        ["omero_server_service_settings sets Limit nofile; expected settings of the section [Service]"],
     ),
     "a setting in two lines": (
         *("postgresql", "validate", {"postgresql_service_settings": {"LimitNOFILE": "1\nUser=root"}}, {}),
-        ["postgresql_service_settings is", "a value on one line"],
+        ["postgresql_service_settings sets", "a value on one line"],
     ),
     "an administrator twice": (
         "admin_users",
