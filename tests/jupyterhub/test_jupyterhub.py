@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.unit("jupyterhub"), pytest.mark.usefixtures("host")]
 
 SERVICES = ["jupyterhub", "jupyterhub-proxy", "jupyterhub-idle-culler"]
 
-# What a user can do in the own settings: a page without login that sends any headers. For the gate's own account, and for ten minutes.
+# What a user's own settings can add: a page without a login that sends any headers. For the gate's own account only,
+# and for ten minutes.
 STRANGE = """
 import time
 from jupyter_server.files import handlers

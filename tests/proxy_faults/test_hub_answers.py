@@ -1,19 +1,19 @@
-"""What a user's server of JupyterHub may send to visitors: a pretended one sends everything that would harm the site."""
+"""What a user's server of JupyterHub may send to visitors: a pretended one sends what would harm the site."""
 
 import base64
 import shlex
 import urllib.parse
 
 import pytest
-from conftest import fetch, run_with_input
+from conftest import run_with_input
 from faults import wait_until
 
 testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 UNIT = "vitrine-pretended-hub"
-# Answers with the header lines that the parameter `say` asks for, and with the request itself as the body; a request for
-# another protocol gets it, and its bytes come back.
+# Answers with the header lines that the parameter `say` asks for, and with the request itself as the body. A request for
+# a websocket gets one, and a line sent through it comes back.
 HUB = """
 import socketserver, sys, urllib.parse
 
@@ -199,7 +199,8 @@ def test_websockets(said, variables, visitor, certificate):
 import socket, ssl, sys
 context = ssl.create_default_context(cadata=sys.stdin.read())
 connection = context.wrap_socket(socket.create_connection(("NAME", 443), 20), server_hostname="NAME")
-connection.sendall(b"GET /jupyter/user/eve/ws?say=Sec-WebSocket-Accept:%20x%0D%0AService-Worker-Allowed:%20/ HTTP/1.1\\r\\n"
+connection.sendall(
+    b"GET /jupyter/user/eve/ws?say=Sec-WebSocket-Accept:%20x%0D%0AService-Worker-Allowed:%20/ HTTP/1.1\\r\\n"
     b"Host: NAME\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n")
 answer = b""
 while not answer.endswith(b"\\r\\n\\r\\n"):

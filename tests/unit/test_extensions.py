@@ -316,7 +316,7 @@ def test_headers_are_added(site):
 
 
 def test_what_notebooks_send_is_filtered(site):
-    """nginx asks the script for each answer of the hub, obeys none of its orders, and passes on only what Jupyter needs."""
+    """nginx asks the script about each answer of the hub, obeys none of its orders, and gives it its own cookies."""
     templar = site(nginx_cache_jupyterhub_headers_extra=["X-Dashboard"])("front", "nginx_cache")
     hub = [
         line.strip()
@@ -332,7 +332,7 @@ def test_what_notebooks_send_is_filtered(site):
 
 
 def test_cookies_of_the_hub_are_for_tls(site):
-    """The hub gives itself and the users' servers secure cookies, and its own proxy does not say that there was no TLS."""
+    """The hub and the users' servers set secure cookies, and the hub's proxy does not claim that there was no TLS."""
     templar = site()("hub", "jupyterhub")
     config = rendered(templar, "jupyterhub/templates/jupyterhub_config.py.j2")
     assert 'c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}' in config
