@@ -12,8 +12,8 @@ testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("nginx")
 
 UNIT = "vitrine-pretended-hub"
-# Answers with the header lines that the parameter `say` asks for, and with the request itself as the body. A request for
-# a websocket gets one, and a line sent through it comes back.
+# Answers with the header lines that the parameter `say` asks for, and with the request itself as the body. A request
+# for a websocket gets one, and a line sent through it comes back.
 HUB = """
 import socketserver, sys, urllib.parse
 
