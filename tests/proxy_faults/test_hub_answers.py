@@ -75,13 +75,11 @@ PASSED = {
 
 
 @pytest.fixture(scope="module")
-def hub(reach, variables):
+def hub(host, reach):
     """Let the port of JupyterHub be answered by a server that sends what it is told."""
-    server = reach(variables["groups"]["jupyterhub"][0])
-    address, port = (
-        server.ansible.get_variables()["internal_address"],
-        variables["network_services"]["jupyterhub"]["port"],
-    )
+    server = reach(host.ansible.get_variables()["groups"]["jupyterhub"][0])
+    variables = server.ansible.get_variables()
+    address, port = variables["internal_address"], variables["network_services"]["jupyterhub"]["port"]
     code = base64.b64encode(HUB.encode()).decode()
     server.run("systemctl stop %s", UNIT)
     done = run_with_input(
