@@ -1,6 +1,6 @@
 """Search a host for secrets. Its text is sent to the host's Python, with the secrets behind it, all by standard input.
 
-Nothing that it prints has a secret: only whose it is, and where. It needs nothing beside Python 3.9, journalctl and grep.
+Nothing that it prints has a secret: only whose it is, and where. It needs Python 3.9, journalctl and grep.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ LINES = 100000
 FIELDS = "MESSAGE,COMMAND,_CMDLINE"
 # Files are searched as an account without privileges, except for logs, in which no secret belongs whoever reads them.
 LOGS = "/var/log"
-FOLDERS = ["/etc", "/opt", "/srv", "/run", "/tmp", "/var/tmp", "/var/lib", "/home", "/root", "/usr/local", "/dev/shm"]
+FOLDERS = ["/etc", "/opt", "/srv", "/run", "/var/lib", "/home", "/root", "/usr/local"]
+FOLDERS += ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 (only read)
 # Installed software, and the journal's own files, which are asked above.
 LEFT_OUT = {"site-packages", "node_modules", "__pycache__", "journal"}
 LEFT_OUT_PATHS = {"/var/lib/apt", "/var/lib/dpkg", "/var/lib/containers", "/run/systemd/journal"}
@@ -134,7 +135,7 @@ def in_files(names, folders, end, logs=False):
         if size <= SIZE:
             batch.append(path)
         elif logs:
-            with contextlib.suppress(OSError), open(path, "rb") as file:
+            with contextlib.suppress(OSError), pathlib.Path(path).open("rb") as file:
                 file.seek(-SIZE, os.SEEK_END)
                 text = file.read()
                 found |= {f"{name} in {path}" for secret, name in names.items() if secret in text}
@@ -153,9 +154,10 @@ def files_below(folders):
         folders: list of str.
     """
     for top in folders:
-        if not os.path.isdir(top):
+        try:
+            device = pathlib.Path(top).stat().st_dev
+        except OSError:  # it is not there, or not for this account
             continue
-        device = os.stat(top).st_dev
         waiting = [(top, 0)]
         while waiting:
             folder, depth = waiting.pop()
