@@ -84,7 +84,8 @@ def search_reports(variables):
             text = path.read_bytes()
             found += [f"{name} in {path} on the controller" for secret, name in names.items() if secret in text]
     folder = pathlib.Path(variables["secrets_dir"])
-    open_files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_mode & 0o077]
+    files = sorted(folder.rglob("*")) if folder.stat().st_mode & 0o077 else []
+    open_files = [path for path in files if path.is_file() and path.stat().st_mode & 0o077]
     return found + [f"{path} on the controller is readable by others (chmod 600)" for path in open_files]
 
 

@@ -71,7 +71,7 @@ def test_refusals(site, arguments, words):
 def test_interrupted(site):
     """A new password is made once: the former one is there for a second run until it has been refused."""
     secrets, run = site
-    code, said = run("-e", "rotate=database_password,omero_root_password")
+    code, said = run("-vvv", "-e", "rotate=database_password,omero_root_password")
     assert code != 0, "there is no such host"
     assert "unreachable" in said.lower()
     new = text(secrets / "database_password")
@@ -97,3 +97,48 @@ def test_own_password(site):
     assert code != 0
     assert "database_password is not what" in said
     assert text(secrets / "database_password") == OLD
+
+
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    network_services: {postgresql: {port: 5432}}
+    database_name: omero
+    database_endpoint: localhost
+    omero_endpoint: localhost
+    rotate_known: {database_monitor_password: {in_database: monitor}}
+    rotate_name: database_monitor_password
+  tasks:
+    - ansible.builtin.include_tasks: TASKS
+"""
+PSQL = f"""#!/bin/sh
+[ "$PGPASSWORD" = {OLD} ] && [ "$ACCEPTS" = yes ] && exit 0
+echo 'psql: error: FATAL:  password authentication failed for user "monitor"' >&2
+exit 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("accepts", "words"), [("no", "failed=0"), ("yes", "former database_monitor_password still logs in")]
+)
+def test_former_password(tmp_path, accepts, words):
+    """A former password that the database still accepts stops the run, and is kept."""
+    (tmp_path / "database_monitor_password.former").write_text(OLD + "\n")
+    (tmp_path / "psql").write_text(PSQL)
+    (tmp_path / "psql").chmod(0o755)
+    play = tmp_path / "play.yml"
+    play.write_text(PLAY.replace("TASKS", str(PROJECT / "playbooks/tasks/rotate_refused.yml")))
+    program = pathlib.Path(sys.executable).with_name("ansible-playbook")
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ACCEPTS": accepts}
+    done = subprocess.run(
+        [program, "-i", "localhost,", "-vvv", play, "-e", f"secrets_dir={tmp_path}", "-e", "ansible_become=false"],
+        cwd=tmp_path,
+        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")} | path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert words in " ".join(done.stdout.split())
+    assert OLD not in done.stdout + done.stderr

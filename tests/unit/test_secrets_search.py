@@ -132,3 +132,5 @@ def test_reports(variables):
     assert "omero_root_password in" in found[0]
     assert "readable by others" in found[1]
     assert VALUE not in str(found)
+    Path(variables["secrets_dir"]).chmod(0o700)
+    assert len(secrets_search.search_reports(variables)) == 1
