@@ -88,7 +88,9 @@ def in_processes(names, environments, proc="/proc"):
         # Processes end at any time.
         with contextlib.suppress(OSError):
             arguments, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-            unit = (folder / "cgroup").read_text().strip().rpartition("/")[2]
+            # With version 1 of control groups, a line for each controller, some of them without the unit.
+            groups = [line.rpartition("/")[2] for line in (folder / "cgroup").read_text().splitlines()]
+            unit = next((name for name in groups if name.endswith((".service", ".scope"))), "")
             program = os.fsdecode(arguments.partition(b"\0")[0])
             for secret, name in names.items():
                 if secret in arguments:

@@ -26,7 +26,7 @@ def proc(tmp_path):
         folder.mkdir(parents=True)
         (folder / "cmdline").write_text("\0".join(arguments))
         (folder / "environ").write_text("\0".join(environment))
-        (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n")
+        (folder / "cgroup").write_text(f"2:memory:/\n1:name=systemd:/system.slice/{unit}\n0::/\n")
         return str(tmp_path / "proc")
 
     return add
