@@ -41,7 +41,11 @@ def example(address, optional):
             elif kind is kinds.NOT_LITERAL:
                 yield "x"
             elif kind is kinds.IN:
-                yield "7" if what[0][0] is kinds.CATEGORY else chr(what[0][1] if what[0][0] is kinds.LITERAL else what[0][1][0])
+                yield (
+                    "7"
+                    if what[0][0] is kinds.CATEGORY
+                    else chr(what[0][1] if what[0][0] is kinds.LITERAL else what[0][1][0])
+                )
             elif kind is kinds.MAX_REPEAT:
                 yield "".join(write(what[2])) * max(what[0], int(optional))
             elif kind is kinds.SUBPATTERN:
@@ -120,7 +124,10 @@ def test_tricks(front, path):
 
 def test_own_lists(front):
     """A site adds paths, and removes some; those removed win."""
-    search = {"nginx_cache_pages_extra": ["^/searchengine/"], "nginx_cache_pages_refused": ["^/gallery/search/", "^/searchengine/admin"]}
+    search = {
+        "nginx_cache_pages_extra": ["^/searchengine/"],
+        "nginx_cache_pages_refused": ["^/gallery/search/", "^/searchengine/admin"],
+    }
     plain, own = front(), front(**search)
     assert (plain("/searchengine/api/"), own("/searchengine/api/")) == (True, False)
     assert (plain("/gallery/search/"), own("/gallery/search/")) == (False, True)
@@ -129,7 +136,13 @@ def test_own_lists(front):
 
 def test_public_filter(site):  # noqa: F811
     """OMERO.web itself lets visitors see what is allowed, and neither downloads nor what is refused."""
-    of = {choice: value(site(omero_web_apps=APPS, omero_web_public_downloads=choice)("three", "omero_web"), "omero_web_public_filter") for choice in (False, True)}
+    of = {
+        choice: value(
+            site(omero_web_apps=APPS, omero_web_public_downloads=choice)("three", "omero_web"),
+            "omero_web_public_filter",
+        )
+        for choice in (False, True)
+    }
     for address in addresses("allowed"):
         if not address.startswith(("favicon", "index/")):
             assert re.match(of[False], example(address, False)), address
@@ -160,7 +173,9 @@ def test_downloads(site):  # noqa: F811
     templar = site(nginx_cache_downloads=True)("front", "nginx_cache")
     templar.available_variables = templar.available_variables | {"__nginx_cache_known": KNOWN}
     conf = rendered(templar, "nginx_cache/templates/site.conf.j2")
-    pattern, body = re.search(r'location ~ "(\^/\(\?:webgateway/\(?render[^"]*)" \{\n(.*?)^    \}', conf, re.MULTILINE | re.DOTALL).groups()
+    pattern, body = re.search(
+        r'location ~ "(\^/\(\?:webgateway/\(?render[^"]*)" \{\n(.*?)^    \}', conf, re.MULTILINE | re.DOTALL
+    ).groups()
     for address in addresses("downloads"):
         assert re.match(pattern, example(address, False)), address
     for address in addresses("allowed"):

@@ -8,8 +8,8 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "omeroweb.settings")
 
-import django  # noqa: E402
-from django.urls import URLResolver, get_resolver  # noqa: E402
+import django
+from django.urls import URLResolver, get_resolver
 
 
 def addresses(patterns, before=""):
