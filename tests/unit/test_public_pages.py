@@ -1,6 +1,8 @@
 """What visitors may ask OMERO.web for: the list of role nginx_cache, and what nginx and OMERO.web make of it."""
 
 import re
+import shutil
+import subprocess
 
 # The parser of Python's own module for regular expressions, public as sre_parse before Python 3.11.
 from re import _constants as kinds
@@ -214,3 +216,18 @@ def test_errors(site):  # noqa: F811
     assert "    proxy_intercept_errors on;\n    error_page 500 @failed;" in conf
     api = conf.partition("location ~ ^/(?:api/v[0-9]+/m/")[2].partition("\n    }")[0]
     assert [int(each) for each in re.findall(r"error_page (\d+) @failed_\1;", api)] == [400, 403, 404, 405, 500]
+
+
+def test_unit_is_confined(site, tmp_path):  # noqa: F811
+    """Systemd rates what OMERO.web may do on its host with 3.0 or less."""
+    program = shutil.which("systemd-analyze")
+    if not program:
+        pytest.skip("systemd-analyze is not installed")
+    templar = site()("three", "omero_web")
+    unit = tmp_path / "omero-web.service"
+    unit.write_text(rendered(templar, "omero_web/templates/omero-web.service.j2"))
+    asked = [program, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
+    run = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if "unrecognized option" in run.stderr:
+        pytest.skip("systemd is older than 250")
+    assert run.returncode == 0, run.stdout[-300:] + run.stderr[-300:]
