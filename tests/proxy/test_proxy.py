@@ -217,10 +217,11 @@ def test_unlisted(ask, variables, method, path):
 
 
 @pytest.mark.parametrize("sign", ["%0a", "%0D%0A", "%00", "%1b[31m", "%7f", "%E2%80%A8"])
-def test_control_characters(host, ask, sign):
+def test_control_characters(ask, sign):
     """A path or parameters with a control character, {sign}, do not reach OMERO.web, whose log they would get into."""
     word = secrets.token_hex(8)
-    assert ask(f"/webclient/{word}{sign}forged/").status == 404
+    # nginx itself refuses %00 in a path.
+    assert ask(f"/webclient/{word}{sign}forged/").status in (400, 404)
     assert ask(f"/webclient/?experimenter=-1&word={word}{sign}forged").status == 404
     assert ask(f"/api/v0/m/projects/?word={word}{sign}forged").status == 404
 
