@@ -218,15 +218,21 @@ def test_errors(site):  # noqa: F811
     assert [int(each) for each in re.findall(r"error_page (\d+) @failed_\1;", api)] == [400, 403, 404, 405, 500]
 
 
-def test_unit_is_confined(site, tmp_path):  # noqa: F811
-    """Systemd rates what OMERO.web may do on its host with 3.0 or less."""
+EXPORTER = "[Service]\nUser=prometheus\nExecStart=/usr/bin/prometheus-nginx-exporter\n"
+
+
+@pytest.mark.parametrize("unit", ["omero-web", "exporter"])
+def test_unit_is_confined(site, tmp_path, unit):  # noqa: F811
+    """Systemd rates what {unit} may do on its host with 3.0 or less."""
     program = shutil.which("systemd-analyze")
     if not program:
         pytest.skip("systemd-analyze is not installed")
-    templar = site()("three", "omero_web")
-    unit = tmp_path / "omero-web.service"
-    unit.write_text(rendered(templar, "omero_web/templates/omero-web.service.j2"))
-    asked = [program, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
+    path = tmp_path / f"{unit}.service"
+    if unit == "exporter":
+        path.write_text(EXPORTER + (PROJECT / "roles/nginx_cache/files/exporter.conf").read_text())
+    else:
+        path.write_text(rendered(site()("three", "omero_web"), "omero_web/templates/omero-web.service.j2"))
+    asked = [program, "security", "--offline=true", "--no-pager", "--threshold=30", str(path)]
     run = subprocess.run(asked, capture_output=True, text=True, check=False)
     if "unrecognized option" in run.stderr:
         pytest.skip("systemd is older than 250")
