@@ -14,13 +14,42 @@ import pytest
 import requests
 import urllib3
 import websocket
-from conftest import can_connect, check_unit
+from conftest import can_connect, check_unit, run_with_input
 
 testinfra_hosts = ["ansible://jupyterhub"]
 # The host for the report's sake: several checks only ask from the controller.
 pytestmark = [pytest.mark.unit("jupyterhub"), pytest.mark.usefixtures("host")]
 
 SERVICES = ["jupyterhub", "jupyterhub-proxy", "jupyterhub-idle-culler"]
+
+# What a user's own settings can add: a page without a login that sends any headers. For the gate's own account only,
+# and for ten minutes.
+STRANGE = """
+import time
+from jupyter_server.files import handlers
+from tornado.web import RequestHandler
+
+class Strange(RequestHandler):
+    def get(self):
+        for name, value in HEADERS:
+            self.add_header(name, value)
+        self.write("strange")
+
+if time.time() < UNTIL:
+    handlers.default_handlers.insert(0, ("/strange", Strange))
+"""
+# Each acts on the host name, on nginx or on other pages, rather than on the answer alone.
+STRANGE_HEADERS = {
+    "Service-Worker-Allowed": "/",
+    "Clear-Site-Data": '"cookies"',
+    "Strict-Transport-Security": "max-age=1",
+    "Access-Control-Allow-Origin": "https://strange.invalid",
+    "Alt-Svc": "clear",
+    "Refresh": "9999; url=/strange",
+    "X-Accel-Redirect": "/robots.txt",
+    "X-Accel-Expires": "1",
+    "X-Strange": "1",
+}
 
 
 class Client:
@@ -171,7 +200,27 @@ def client(settings):
 
 
 @pytest.fixture(scope="module")
-def running(client):
+def strange(host, settings, client):
+    """Let the second account's server, once it starts, have a page that sends what the site must not let through."""
+    user = client(1)[0].user
+    home = f"{settings['jupyterhub_data_dir']}/home/{user}"
+    path = f"{home}/.jupyter/jupyter_server_config.py"
+    headers = [*STRANGE_HEADERS.items(), *[("Set-Cookie", cookie) for cookie in strange_cookies(user)]]
+    code = STRANGE.replace("HEADERS", repr(headers)).replace("UNTIL", str(time.time() + 600))
+    done = run_with_input(host, f"runuser --user={user} -- sh -c 'mkdir -p {home}/.jupyter && cat > {path}'", code)
+    assert done.returncode == 0, done.stderr
+    yield
+    host.check_output("runuser --user=%s -- rm %s", user, path)
+
+
+def strange_cookies(user):
+    """Return cookies that a user's server may not set, and the last one, which it may."""
+    places = ["/", "/jupyter/", "/jupyter/hub/", f"/jupyter/user/{user}/; Domain=strange.invalid"]
+    return [f"strange-{number}=1; Path={place}" for number, place in enumerate([*places, f"/jupyter/user/{user}/"])]
+
+
+@pytest.fixture(scope="module")
+def running(client, strange):
     """Return both accounts' clients, logged in at a server each; the servers are gone afterwards."""
     clients = []
     try:
@@ -237,6 +286,37 @@ def test_computes(running):
     assert "jupyter-config-data" in visitor.page.text, "the page is not JupyterLab's"
     printed = visitor.compute("print(6 * 7)")
     assert printed.strip() == "42", f"6 * 7 printed {printed!r}"
+
+
+def test_cookies_over_tls_only(running):
+    """Browsers send no cookie of the hub or of a user's server without TLS."""
+    for user in running:
+        names = {cookie.name for cookie in user.session.cookies}
+        assert {"_xsrf", "jupyterhub-hub-login", f"jupyterhub-user-{user.user}"} <= names, sorted(names)
+        assert not [cookie.name for cookie in user.session.cookies if not cookie.secure]
+
+
+def test_strange_answers(running):
+    """A user's server cannot act on the site's host name: what it sends beyond its own pages is dropped."""
+    visitor, neighbour = running
+    answer = visitor.call("GET", f"user/{neighbour.user}/strange")
+    assert answer.status_code == 200, answer.status_code
+    assert answer.text == "strange", f"nginx obeyed the user's server: {answer.text[:100]}"
+    got = {name: answer.headers[name] for name in STRANGE_HEADERS if name in answer.headers}
+    assert not {name for name, value in got.items() if value == STRANGE_HEADERS[name]}, got
+    cookies = [cookie for cookie in visitor.session.cookies if cookie.name.startswith("strange-")]
+    assert [(cookie.name, cookie.path, cookie.secure) for cookie in cookies] == [
+        ("strange-4", f"/jupyter/user/{neighbour.user}/", True)
+    ]
+
+
+def test_service_workers(running):
+    """A script of a user's server is not given to a browser that would install it as a service worker."""
+    visitor, neighbour = running
+    path = f"user/{neighbour.user}/strange"
+    assert visitor.call("GET", path).status_code == 200
+    answer = visitor.session.get(visitor.url + path, headers={"Service-Worker": "script"}, timeout=30)
+    assert answer.status_code == 403, answer.status_code
 
 
 def test_not_as_root(host, running, unit):

@@ -315,6 +315,31 @@ def test_headers_are_added(site):
     assert "\n    proxy_hide_header X-Frame-Options;\n" in conf
 
 
+def test_what_notebooks_send_is_filtered(site):
+    """nginx asks the script about each answer of the hub, obeys none of its orders, and gives it its own cookies."""
+    templar = site(nginx_cache_jupyterhub_headers_extra=["X-Dashboard"])("front", "nginx_cache")
+    hub = [
+        line.strip()
+        for line in locations_of(rendered(templar, "nginx_cache/templates/site.conf.j2"))["location /jupyter/"]
+    ]
+    assert "js_header_filter hub_answers.filter;" in hub
+    assert 'set $hub_headers_extra "x-dashboard";' in hub
+    assert "proxy_set_header Cookie $hub_cookies;" in hub
+    assert "if ($http_service_worker) {" in hub
+    ignored = next(line for line in hub if line.startswith("proxy_ignore_headers ")).rstrip(";").split()[1:]
+    orders = {"Redirect", "Expires", "Limit-Rate", "Buffering", "Charset"}
+    assert {f"X-Accel-{order}" for order in orders} | {"Set-Cookie", "Vary", "Expires", "Cache-Control"} == set(ignored)
+
+
+def test_cookies_of_the_hub_are_for_tls(site):
+    """The hub and the users' servers set secure cookies, although the hub's proxy claims that there was no TLS."""
+    templar = site()("hub", "jupyterhub")
+    config = rendered(templar, "jupyterhub/templates/jupyterhub_config.py.j2")
+    assert 'c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}' in config
+    # The hub counts wrong passwords by the address that this proxy adds (login_limits.py).
+    assert "--no-x-forward" not in rendered(templar, "jupyterhub/templates/jupyterhub-proxy.service.j2")
+
+
 # TLS.
 
 LISTENERS = {

@@ -141,6 +141,14 @@ CASES = {
         *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"X-Robots-Tag": "noindex\n"}}, {}),
         ["nginx_cache_headers_extra: 'X-Robots-Tag' is 'noindex"],
     ),
+    "a header that acts on the whole host name": (
+        *("nginx_cache", "validate", {"nginx_cache_jupyterhub_headers_extra": ["X-One", "Service-Worker-Allowed"]}, {}),
+        ["nginx_cache_jupyterhub_headers_extra has 'Service-Worker-Allowed'; expected the name of a header that"],
+    ),
+    "an order to nginx": (
+        *("nginx_cache", "validate", {"nginx_cache_jupyterhub_headers_extra": ["x-accel-redirect"]}, {}),
+        ["nginx_cache_jupyterhub_headers_extra has 'x-accel-redirect'"],
+    ),
     "TLS of yesterday": (
         *("nginx_cache", "validate", {"site_tls_protocols": ["TLSv1.1", "TLSv1.2"]}, {}),
         ["value of nginx_cache_tls_protocols must be one or more of: TLSv1.2, TLSv1.3"],
@@ -184,11 +192,11 @@ CASES = {
     ),
     "a setting that no unit has": (
         *("omero_server", "validate", RELEASE | {"omero_server_service_settings": {"Limit nofile": 1}}, {}),
-        ["omero_server_service_settings is {'Limit nofile': 1}; expected settings of the section [Service]"],
+        ["omero_server_service_settings sets Limit nofile; expected settings of the section [Service]"],
     ),
     "a setting in two lines": (
         *("postgresql", "validate", {"postgresql_service_settings": {"LimitNOFILE": "1\nUser=root"}}, {}),
-        ["postgresql_service_settings is", "a value on one line"],
+        ["postgresql_service_settings sets", "a value on one line"],
     ),
     "an administrator twice": (
         "admin_users",
