@@ -149,6 +149,8 @@ def test_feedback(ask):
 @pytest.mark.parametrize("path", ["/api/v0/m/projects/999999999/", "/webclient/load_calendar/2026/13/"])
 def test_errors(ask, variables, path):
     """What goes wrong at {path} tells nothing about the code or its folders."""
+    if not re.match(variables["omero_web_public_filter"], path):
+        pytest.skip("the site's own omero_web_public_filter closes the page to visitors")
     seen = ask(path)
     assert seen.status in (404, 500), f"{seen.status}, so that nothing was seen"
     for word in ("Traceback", "stacktrace", "site-packages", variables["omero_web_dir"]):
