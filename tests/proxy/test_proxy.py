@@ -162,6 +162,87 @@ def test_refused(ask, variables, method, path, status):
         assert seen.status == (403 if status == "no login" else status), seen.status
 
 
+DOWNLOADS = [
+    "/webclient/get_original_file/1/",
+    "/webclient/download_original_file/1/",
+    "/webclient/annotation/1/",
+    "/webclient/omero_table/1/csv/",
+    "/webclient/load_original_metadata/1/",
+    "/webgateway/archived_files/download/1/",
+    "/webgateway/render_movie/1/z/0/",
+    "/webgateway/table/1/query/?query=*",
+]
+
+
+@pytest.mark.parametrize("path", DOWNLOADS)
+def test_downloads(ask, variables, path):
+    """{path} is no page for visitors, or a file that browsers store and do not open, if the site offers downloads."""
+    if any(re.search(pattern, path) for pattern in variables["nginx_cache_pages_extra"]):
+        pytest.skip("the site lists it in nginx_cache_pages_extra")
+    seen = ask(path)
+    if not variables["nginx_cache_downloads"]:
+        assert seen.status == 404, seen.status
+        return
+    assert seen.headers["content-type"] == "application/octet-stream"
+    assert seen.headers["content-disposition"].startswith("attachment")
+    assert seen.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in seen.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/feedback/comment/"),
+        ("POST", "/feedback/feedback/"),
+        ("GET", "/feedback/comment/../../webclient/"),
+        ("GET", "/feedback/comment/%2e%2e/%2e%2e/webclient/"),
+        ("GET", "/static/../feedback/comment/"),
+        ("GET", "/api/v0/m/experimenters/"),
+        ("GET", "/api/v0/m/experimentergroups/"),
+        ("GET", "/api/v0/servers/"),
+        ("GET", "/webclient/api/groups/"),
+        ("GET", "/webclient/list_scripts/"),
+        ("GET", "/webclient/action/addnewcontainer/"),
+        ("GET", "/webgateway/original_file_paths/1/"),
+        ("GET", "/webgateway/saveImgRDef/1/"),
+        ("GET", "/url/?url=https://example.org/"),
+        ("GET", "/no-such-page/"),
+    ],
+)
+def test_unlisted(ask, variables, method, path):
+    """{method} {path} is no page for visitors."""
+    if any(re.search(pattern, path) for pattern in variables["nginx_cache_pages_extra"]):
+        pytest.skip("the site lists it in nginx_cache_pages_extra")
+    assert ask(path, method=method).status == 404
+
+
+@pytest.mark.parametrize("sign", ["%0a", "%0D%0A", "%00", "%1b[31m", "%7f", "%E2%80%A8"])
+def test_control_characters(ask, sign):
+    """A path or parameters with a control character, {sign}, do not reach OMERO.web, whose log they would get into."""
+    word = secrets.token_hex(8)
+    # nginx itself refuses %00 in a path.
+    assert ask(f"/webclient/{word}{sign}forged/").status in (400, 404)
+    assert ask(f"/webclient/?experimenter=-1&word={word}{sign}forged").status == 404
+    assert ask(f"/api/v0/m/projects/?word={word}{sign}forged").status == 404
+
+
+def test_posted(ask):
+    """Visitors post nothing."""
+    assert ask("/webclient/userdata/", method="POST").status == 405
+
+
+def test_hsts(ask, variables, host):
+    """Browsers insist on HTTPS from the first visit on, if the certificate is not the role's own."""
+    acme = host.file(f"/etc/letsencrypt/live/{variables['site_public_name']}/fullchain.pem").exists
+    trusted = variables["nginx_cache_certificate"] or (variables["nginx_cache_acme_directory"] and acme)
+    wanted = (
+        f"max-age={variables['nginx_cache_hsts_seconds']}"
+        if trusted and variables["nginx_cache_hsts_seconds"]
+        else None
+    )
+    assert ask("/robots.txt").headers.get("strict-transport-security") == wanted
+
+
 def test_large_header(knock):
     """Headers larger than any browser sends are refused."""
     assert knock("/robots.txt", headers={"X-Large": "x" * 9000}).status == 400

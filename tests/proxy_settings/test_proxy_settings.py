@@ -70,6 +70,9 @@ def test_answers(ask):
         ("/%C3%A9tude/", 301, f"https://{NAME}/webclient/?show=project-2"),
         ("/webclient/login/", 302, "https://curators.vitrine.test/webclient/"),
         ("/study/another/", 404, None),
+        # OMERO.web does not know what the site has added, and is not asked for what it has removed.
+        ("/searchengine/", 404, None),
+        ("/gallery/search/", 404, None),
     ],
 )
 def test_places(ask, path, status, place):

@@ -1,10 +1,13 @@
 """OMERO.web as the proxy sees it, which is what a visitor will see."""
 
 import json
+import pathlib
 import re
+import shlex
 
 import pytest
-from conftest import can_connect, check_unit, fetch, names_of
+import yaml
+from conftest import ROLES, can_connect, check_unit, fetch, names_of, run_with_input
 
 testinfra_hosts = ["ansible://web"]
 pytestmark = pytest.mark.unit("omero-web")
@@ -89,7 +92,16 @@ def test_static_files(ask):
 
 @pytest.mark.parametrize(
     "path",
-    ["/webadmin/", "/webclient/script_ui/1/", "/webgateway/archived_files/download/1/", "/iviewer/persist_rois/"],
+    [
+        "/webadmin/",
+        "/webclient/script_ui/1/",
+        "/webgateway/archived_files/download/1/",
+        "/webclient/get_original_file/1/",
+        "/webclient/omero_table/1/csv/",
+        "/webgateway/render_movie/1/z/0/",
+        "/api/v0/m/experimenters/",
+        "/iviewer/persist_rois/",
+    ],
 )
 def test_outside_of_the_filter(ask, variables, path):
     """A page outside of the public filter, {path}, asks for a login."""
@@ -100,6 +112,49 @@ def test_outside_of_the_filter(ask, variables, path):
     seen = ask(path)
     assert seen.status == 302, f"{seen.status}: {seen.body[:100]}"
     assert "/login/" in seen.headers["location"], seen.headers["location"]
+
+
+def test_addresses(host, variables):
+    """Each address that OMERO.web and its apps answer is in the proxy's list of what visitors may ask for."""
+    home, user = f"{variables['omero_web_dir']}/OMERO.web", variables["omero_web_user"]
+    python = f"env OMERODIR={shlex.quote(home)} {shlex.quote(variables['omero_web_dir'])}/venv/bin/python -"
+    script = (pathlib.Path(__file__).parent / "list_urls.py").read_text()
+    run = run_with_input(host, f"cd / && runuser -u {shlex.quote(user)} -- {python}", script)
+    assert run.returncode == 0, run.stderr[-500:]
+    known = yaml.safe_load((ROLES / "nginx_cache" / "vars" / "known.yml").read_text())["__nginx_cache_known"]
+    of = {
+        app: [each for kind in kinds.values() for part in kind.values() for each in part]
+        for app, kinds in known.items()
+    }
+    answered = [each for each in run.stdout.splitlines() if each]
+    assert len(answered) > 150, answered
+    new = []
+    for address in answered:
+        app, slash, rest = address.partition("/")
+        # Addresses of a site's own apps are refused unless the site lists them (nginx_cache_pages_extra).
+        if (app in of and rest not in of[app]) if slash and app != "index" else address not in of["root"]:
+            new.append(address)
+    assert not new, f"in no class of roles/nginx_cache/vars/known.yml: {new}"
+
+
+def test_feedback(ask):
+    """Nobody posts a text to OMERO's developers from here, also by another way to the form."""
+    for method in ("GET", "POST"):
+        assert ask("/feedback/comment/", method=method).status == 404
+        assert ask("/feedback/feedback/", method=method).status == 404
+    seen = ask("/feedback/comment/../../webclient/")
+    assert (seen.status, seen.headers.get("location")) == (302, "/feedback/disabled/"), seen.status
+
+
+@pytest.mark.parametrize("path", ["/api/v0/m/projects/999999999/", "/webclient/load_calendar/2026/13/"])
+def test_errors(ask, variables, path):
+    """What goes wrong at {path} tells nothing about the code or its folders."""
+    if not re.match(variables["omero_web_public_filter"], path):
+        pytest.skip("the site's own omero_web_public_filter closes the page to visitors")
+    seen = ask(path)
+    assert seen.status in (404, 500), f"{seen.status}, so that nothing was seen"
+    for word in ("Traceback", "stacktrace", "site-packages", variables["omero_web_dir"]):
+        assert word not in seen.body, f"{word}: {seen.body[:300]}"
 
 
 def test_read_only(ask):
