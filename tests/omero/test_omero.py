@@ -172,7 +172,7 @@ def test_least_privilege(host, variables, folder):
 
 
 def test_confined(host, variables):
-    """The server may write where it must and nowhere else, and opens as many files as OMERO wants, or as the site says."""
+    """The server may write where it must and nowhere else, and opens as many files as OMERO or the site wants."""
     wanted = {"LimitNOFILE": "16384", "UMask": "0027", "NoNewPrivileges": "yes", "ProtectSystem": "strict"}
     # What the site sets itself, systemd may show in another notation (32K as 32768).
     wanted = {name: value for name, value in wanted.items() if name not in variables["omero_server_service_settings"]}
