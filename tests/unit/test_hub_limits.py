@@ -67,9 +67,12 @@ def test_users_units(monkeypatch):
     config = configuration(monkeypatch, jupyterhub_user_temporary=99)
     properties = config.SystemdSpawner.unit_extra_properties
     sizes = {mount.partition(":")[0]: mount for mount in properties["TemporaryFileSystem"].split()}
-    assert set(sizes) == {"/run/jupyterhub/users/{USERNAME}", "/tmp", "/var/tmp", "/dev/shm"}  # noqa: S108
+    assert set(sizes) == {"/run/jupyterhub/runtime", "/tmp", "/var/tmp", "/dev/shm"}  # noqa: S108
     assert all("size=99M" in mount for place, mount in sizes.items() if not place.startswith("/run"))
-    assert "size=16M" in sizes["/run/jupyterhub/users/{USERNAME}"]
+    assert "size=16M" in sizes["/run/jupyterhub/runtime"]
+    assert config.Spawner.environment["JUPYTER_RUNTIME_DIR"] == "/run/jupyterhub/runtime"
+    # systemd makes the user's own runtime directory writable, and a temporary file system does not replace it.
+    assert "/run/jupyterhub/users" in properties["InaccessiblePaths"].split()
     # The temporary file systems would not replace private directories, which have no limit.
     assert config.SystemdSpawner.isolate_tmp is False
     assert properties["LimitNPROC"] == "1024"
