@@ -88,6 +88,14 @@ def test_limits(host, variables):
     assert int(seen) == variables["kernel_settings_nofile"], f"DefaultLimitNOFILE is {seen}"
 
 
+def test_runtime_directory(host):
+    """Only root can create files in /run, where services look for each other's sockets."""
+    place = host.file("/run")
+    assert (place.user, oct(place.mode)) == ("root", "0o755"), (
+        f"/run belongs to {place.user}, with mode {oct(place.mode)}"
+    )
+
+
 def test_packages(host, variables):
     """The site's own packages are installed."""
     missing = [name for name in variables["site_packages_extra"] if not host.package(name).is_installed]

@@ -257,16 +257,13 @@ def test_starts_at_boot(host, variables, service):
     check_unit(host, service, variables["jupyterhub_service_settings"] if service == "jupyterhub" else {})
 
 
-def test_wrong_password(host, client):
-    """A wrong password is refused, and counted against the account until a right one."""
+def test_wrong_password(client):
+    """A wrong password is refused."""
     user, password = client(0)
     answer = user.log_in("wrong")
     assert answer.status_code == 403, f"the hub answered {answer.status_code}"
     assert user.call("GET", "hub/api/user").status_code in (401, 403), "yet the hub let it in"
-    count = ["faillock --dir /run/jupyterhub/faillock --user %s | grep --count ' V$'", user.user]
-    assert host.run(*count).stdout.strip() != "0", "nothing was counted"
     assert user.log_in(password).status_code == 302, "the right password was refused as well"
-    assert host.run(*count).stdout.strip() == "0", "the right password did not clear the count"
 
 
 def test_no_account_for_others(client):

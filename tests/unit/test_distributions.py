@@ -197,7 +197,7 @@ def test_a_host_gets_its_own_names(role, name):
             "jupyterhub",
             "Ubuntu-24.04",
             "packages",
-            ["python3.12-venv", "libpam-modules-bin", "openssl", "python3-packaging"],
+            ["python3.12-venv", "nftables", "openssl", "python3-packaging"],
         ),
         ("time_sync", "RedHat-9", "service", "chronyd"),
     ],

@@ -29,6 +29,7 @@ PORTS = {"web_sessions_ports": {"own": 6379, "shared": 6379}}
 ICE = {"__omero_server_ice_packages": ["zeroc-icegrid"]}
 # As the group has them.
 HUB = {"jupyterhub_gate_users": [], "jupyterhub_passwords_dir": "/nowhere"}
+HUB_FILES = PROJECT / "roles/jupyterhub/files"
 POSTGRESQL = {"__postgresql_tools": "debian", "__postgresql_own_versions": ["15"]}
 NEW_DATABASE = {"postgresql_data_dir": "DATA/nothing"}
 RELEASE = {"omero_server_zip_sha256": "0" * 64, "omero_server_artifacts": "https://example.org"}
@@ -248,6 +249,23 @@ CASES = {
     "study that is not there": (
         *("study", "validate", {"study": "/nowhere"}, {}),
         ["study is '/nowhere', and /nowhere is not a folder on the controller", "Correct study in the inventory"],
+    ),
+    "hub with a lock file": (
+        *(
+            "jupyterhub",
+            "validate",
+            HUB | {"jupyterhub_notebook_requirements": f"{HUB_FILES}/requirements-hub.txt"},
+            {},
+        ),
+        [],
+    ),
+    "hub with packages without hashes": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_notebook_requirements": f"{HUB_FILES}/requirements-hub.in"}, {}),
+        ["jupyterhub_notebook_requirements is", "expected a lock file with the hash of each package"],
+    ),
+    "hub without temporary directories": (
+        *("jupyterhub", "validate", HUB | {"jupyterhub_user_temporary": 0}, {}),
+        ["jupyterhub_user_temporary 0 (16 MiB or more)"],
     ),
     "hub with the host's memory": ("jupyterhub", "validate", HUB, {"memtotal_mb": 3900}, []),
     "hub without servers": (

@@ -86,3 +86,10 @@ def test_the_demo_has_its_stand_in_built(monkeypatch, official, files):
 def test_a_role_is_in_one_folder_alone():
     """Of two roles with the same name, Ansible uses the first without a warning."""
     assert not {path.name for path in (PROJECT / "roles").iterdir()} & set(ROLES)
+
+
+def test_runtime_directory_of_containers():
+    """Podman would give the hosts a /run in which every account can create files."""
+    tasks = yaml.safe_load((PROJECT / "testbed/roles/provision_local/tasks/host.yml").read_text())
+    (options,) = [task["containers.podman.podman_container"]["tmpfs"]["/run"] for task in tasks]
+    assert "mode=0755" in options.split(",")

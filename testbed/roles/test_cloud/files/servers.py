@@ -140,6 +140,8 @@ class Driver(driver.ComputeDriver):
             "--network", "none",
             "--no-hosts",
             "--systemd", "always",
+            # Podman's own lets every account create files there.
+            "--tmpfs", "/run:rw,exec,nosuid,nodev,mode=0755",
             "--tty",
             "--cap-add", CAPABILITIES,
             # A volume may be attached at any time.
