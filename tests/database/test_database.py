@@ -244,6 +244,17 @@ def test_reader_computes(read, variables):
     assert seen.stdout.strip() == str(variables["postgresql_readonly_timeout"])
 
 
+def test_time_limit(host, variables):
+    """A timer ends statements of the read-only user that go on longer, since the user may lift its own limit."""
+    if not variables["postgresql_readonly_timeout"]:
+        pytest.skip("the site sets no limit (postgresql_readonly_timeout)")
+    timer = host.service("vitrine-database-limit.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    result = host.check_output("systemctl show --property=Result --value vitrine-database-limit.service")
+    assert result == "success", result
+
+
 def test_monitor(host, omero, variables):
     """The monitoring user reads the statistics on the database's host, and does not get in from elsewhere."""
     user, password = variables["database_monitor_user"], variables["database_monitor_password"]

@@ -170,7 +170,7 @@ with concurrent.futures.ThreadPoolExecutor(64) as threads:
 
 
 def test_internal_ports_on_the_host(host, variables):
-    """Nor do accounts of the host itself connect to these ports, among them IceGrid's own: only root and the server's user."""
+    """No account of the host but root and the server's user connects to these ports, nor to IceGrid's."""
     uid = variables["omero_system_uid"]
     lines = host.check_output("ss --no-header --listening --tcp --numeric --extended").splitlines()
     ports = {int(line.split()[3].rpartition(":")[2]) for line in lines if f" uid:{uid} " in f"{line} "}

@@ -102,7 +102,7 @@ def test_read_only(host, probe, client, url, export, folder):
 
 
 def test_other_accounts(probe, client, url, export):
-    """An account of OMERO.server's host that is not root gets nothing of the {access} export, whoever it claims to be."""
+    """Who is not root on OMERO.server's host gets nothing of the {access} export, with whatever user's number."""
     seen = client.run("runuser --user=nobody -- nfs-cat %s", url(f"{export['name']}/{probe}"))
     assert seen.rc != 0, "the server believed a port that anybody may use"
     assert "promise" not in seen.stdout
