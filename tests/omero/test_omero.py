@@ -100,6 +100,14 @@ def test_no_default_password(login):
     assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
 
 
+def test_guest(login, variables):
+    """OMERO's built-in account guest, which takes any password, is locked unless the site wants it."""
+    seen = login("guest", "guest")
+    assert (seen.returncode == 0) == variables["omero_server_guest"], (seen.stderr or seen.stdout).strip()
+    if seen.returncode:
+        assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
+
+
 def test_certificate(host, asker, variables, folder):
     """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
