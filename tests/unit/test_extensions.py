@@ -581,6 +581,7 @@ def test_time_limit(site):
         ("one", "omero_server", "omero-server.service.j2"),
         ("one", "omero_web", "omero-web.service.j2"),
         ("store", "nfs_server", "sandbox.conf.j2"),
+        ("db", "postgresql", "confine.conf.j2"),
         ("db", "postgresql", "vitrine-database-limit.service.j2"),
     ],
 )
