@@ -152,6 +152,27 @@ def test_passwords_are_kept_as_scram(ask):
     assert others == "", f"not so for {others}"
 
 
+def test_no_password_in_the_statistics(ask, variables):
+    """What the monitoring user reads of statements has no password: the server was sent verifiers."""
+    pattern = r"\mpassword\M\s+'(?!SCRAM-SHA-256\$)"
+    seen = ask(
+        f"select count(*) from pg_stat_statements where query ~* $pattern${pattern}$pattern$",
+        variables["database_name"],
+    )
+    assert seen == "0", f"{seen} statements have one"
+
+
+def test_no_password_in_files(host, ask, variables):
+    """Neither the server's log nor its files with statistics have a password of the database."""
+    names = ("database_password", "database_readonly_password", "database_monitor_password")
+    folder = ask("show data_directory")
+    places = f"/var/log/postgresql {folder}/log {folder}/pg_stat {folder}/pg_stat_tmp"
+    # Names of files alone: what is found is a secret.
+    command = f"grep --recursive --no-messages --files-with-matches --fixed-strings --file=- {places}"
+    seen = run_with_input(host, command, "\n".join(variables[name] for name in names))
+    assert seen.stdout == "", f"in {seen.stdout.split()}"
+
+
 def test_least_privilege(ask, variables):
     """OMERO's user is no superuser and can make neither databases nor users; others have no right in its database."""
     user = variables["database_user"]
@@ -197,7 +218,15 @@ def test_reader_will_read(ask, variables):
 
 @pytest.mark.parametrize(
     "statement",
-    ["create table promise (word text)", "create schema promise", "create role promise", "drop owned by the owner"],
+    [
+        "create table promise (word text)",
+        "create schema promise",
+        "create role promise",
+        "drop owned by the owner",
+        "select lo_create(0)",
+        "select lo_creat(-1)",
+        "select lo_from_bytea(0, 'promise')",
+    ],
 )
 def test_reader_does_not_write(read, variables, statement):
     """The read-only user cannot: {statement}."""
@@ -213,6 +242,17 @@ def test_reader_computes(read, variables):
     seen = read(f"create temporary table promise as select 1; {timeout};")
     assert seen.returncode == 0, seen.stderr.strip()
     assert seen.stdout.strip() == str(variables["postgresql_readonly_timeout"])
+
+
+def test_time_limit(host, variables):
+    """A timer ends statements of the read-only user that go on longer, since the user may lift its own limit."""
+    if not variables["postgresql_readonly_timeout"]:
+        pytest.skip("the site sets no limit (postgresql_readonly_timeout)")
+    timer = host.service("vitrine-database-limit.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    seen = host.run("systemctl start vitrine-database-limit.service")
+    assert seen.rc == 0, seen.stderr.strip()
 
 
 def test_monitor(host, omero, variables):

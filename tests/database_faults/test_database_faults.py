@@ -77,6 +77,16 @@ def answers(sql):
     return lambda: sql("select 1;").returncode == 0
 
 
+def test_lifted_limit(omero, variables):
+    """A statement of the read-only user ends even if the user has lifted its own limit."""
+    user, password = variables["database_readonly_user"], variables["database_readonly_password"]
+    limit = variables["postgresql_readonly_timeout"]
+    command = f"read -r PGPASSWORD; export PGPASSWORD; exec timeout 110 {PSQL.replace('service=omero', '')}"
+    sleep = f"set statement_timeout = 0; select pg_sleep({limit + 600});"
+    seen = run_with_input(omero, f"{command} 'service=omero user={user}'", f"{password}\n{sleep}\n")
+    assert "terminating connection due to administrator command" in seen.stderr, seen.stderr.strip() or "it went on"
+
+
 def test_killed(host, unit, sql, writer):
     """A server killed in the middle of writing starts again by itself, and has every row that it said it has."""
     with writer(0, 200_000) as result:

@@ -1,5 +1,6 @@
 """OMERO.server as its clients, and everyone else, sees it."""
 
+import json
 import re
 import shlex
 import xml.etree.ElementTree
@@ -99,6 +100,14 @@ def test_no_default_password(login):
     assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
 
 
+def test_guest(login, variables):
+    """OMERO's built-in account guest, which takes any password, is locked unless the site wants it."""
+    seen = login("guest", "guest")
+    assert (seen.returncode == 0) == variables["omero_server_guest"], (seen.stderr or seen.stdout).strip()
+    if seen.returncode:
+        assert "Password check failed" in seen.stderr + seen.stdout, (seen.stderr or seen.stdout).strip()
+
+
 def test_certificate(host, asker, variables, folder):
     """The server shows its own certificate, over TLS 1.2 or newer, and speaks with nobody anonymously."""
     server, port = variables["internal_address"], variables["network_services"]["omero"]["port"]
@@ -151,6 +160,34 @@ def test_internal_ports(host, elsewhere, variables):
     assert inside, "no process listens for the others"
     open_ports = [port for port in inside[-2:] if elsewhere(port).reaches(port)]
     assert not open_ports, f"open: {open_ports}"
+
+
+# Runs as an account of the host, and prints the ports (JSON) that it connects to.
+CONNECT = """
+import concurrent.futures, json, socket, sys
+def connects(port):
+    try:
+        socket.create_connection(("localhost", port), 3).close()
+    except OSError:
+        return False
+    return True
+ports = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(64) as threads:
+    print(json.dumps([port for port, open in zip(ports, threads.map(connects, ports)) if open]))
+"""
+
+
+def test_internal_ports_on_the_host(host, variables):
+    """No account of the host but root and the server's user connects to these ports, nor to IceGrid's."""
+    uid = variables["omero_system_uid"]
+    lines = host.check_output("ss --no-header --listening --tcp --numeric --extended").splitlines()
+    ports = {int(line.split()[3].rpartition(":")[2]) for line in lines if f" uid:{uid} " in f"{line} "}
+    inside = sorted(ports - {variables["network_services"]["omero"]["port"], variables["omero_websocket_port"]})
+    assert inside, "no process listens for the others"
+    command = f"python3 -c {shlex.quote(CONNECT)} {shlex.quote(json.dumps(inside))}"
+    assert json.loads(host.check_output(command)), "not even root connects, which the role does"
+    reached = json.loads(host.check_output(f"runuser --user=nobody -- {command}"))
+    assert reached == [], f"open for every account of the host: {reached}"
 
 
 def test_other_hosts(variables, outside):

@@ -101,6 +101,13 @@ def test_read_only(host, probe, client, url, export, folder):
     assert not host.file(f"{folder}/{probe}-new").exists
 
 
+def test_other_accounts(probe, client, url, export):
+    """Who is not root on OMERO.server's host gets nothing of the {access} export, with whatever user's number."""
+    seen = client.run("runuser --user=nobody -- nfs-cat %s", url(f"{export['name']}/{probe}"))
+    assert seen.rc != 0, "the server believed a port that anybody may use"
+    assert "promise" not in seen.stdout
+
+
 def test_other_hosts(variables, outside):
     """Hosts that the group model does not name do not reach the NFS server."""
     port = variables["network_services"]["nfs"]["port"]

@@ -144,6 +144,15 @@ def test_kernel_read(own_probe, client, export):
     assert seen.stdout == "promise\n", f"nfs-cat: {seen.stderr.strip() or seen.stdout!r}"
 
 
+@pytest.mark.parametrize("export", ["/omero", "/repository"])
+def test_kernel_other_accounts(own_probe, client, export):
+    """Who is not root on OMERO.server's host gets nothing of the kernel's export {export}."""
+    other, url = client
+    seen = other.run("runuser --user=nobody -- nfs-cat %s", url(f"{export}/{own_probe}"))
+    assert seen.rc != 0, "the server believed a port that anybody may use"
+    assert "promise" not in seen.stdout
+
+
 def test_kernel_write(host, own_probe, client):
     """OMERO.server writes to the kernel's read-write export."""
     other, url = client

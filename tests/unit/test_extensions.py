@@ -1,13 +1,16 @@
 """What an inventory adds, without a copy of a default, in group variables and in templates of roles."""
 
+import base64
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 
-from plugins.filter import network
+from plugins.filter import network, postgresql
 from vitrine_cli.site import PROJECT, read_inventory
 
 HOSTS = {
@@ -482,3 +485,145 @@ def test_a_drop_in_is_removed():
     (removed,) = [task for task in tasks if task.get("ansible.builtin.file", {}).get("state") == "absent"]
     assert removed["when"] == "postgresql_service_settings | length == 0"
     assert removed["notify"] == "Restart PostgreSQL"
+
+
+# Least privilege.
+
+
+def statements(text):
+    """Return what an nftables file (str) says (list of str): no comments, spaces of any width as one."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_internal_ports(site):
+    """An account that is neither root nor the server's own connects to the ports for clients, and to no other."""
+    given = {"omero_system_uid": 5000, "network_services_extra": {"omero": {"port": 5064}}}
+    lines = statements(rendered(site(**given)("one", "omero_server"), "omero_server/templates/omero-server.nft.j2"))
+    assert "meta skuid { 0, 5000 } ct state new ct mark set ct mark | 0x00100000 accept" in lines
+    assert lines[-3] == (
+        "meta skuid 5000 tcp flags & (syn | ack) == syn | ack tcp sport != { 5064 } ct mark & 0x00100000 == 0 drop"
+    )
+
+
+def test_websockets_stay_open(site):
+    """The port of websockets is for clients, too, if there is one."""
+    lines = statements(
+        rendered(site(site_public_ice=True)("two", "omero_server"), "omero_server/templates/omero-server.nft.j2")
+    )
+    assert any("tcp sport != { 4064, 4066 } " in line for line in lines), lines
+
+
+def test_rules_before_the_server(site):
+    """The server does not start without these rules, whoever has removed them since."""
+    unit = rendered(site()("one", "omero_server"), "omero_server/templates/omero-server.service.j2")
+    first = re.search(r"(?m)^ExecStartPre=.*$", unit)[0]
+    assert first == "ExecStartPre=+/usr/sbin/nft --file /etc/vitrine/nftables.d/omero-server.nft"
+
+
+def test_privileged_ports(site):
+    """Both NFS servers believe a user's number only if root of a client sends it."""
+    templar = site()("store", "nfs_server")
+    defaults = re.search(r"EXPORT_DEFAULTS {(.*?)}", rendered(templar, "nfs_server/templates/ganesha.conf.j2"), re.S)[1]
+    assert re.search(r"(?m)^ *PrivilegedPort = true;$", defaults)
+    exports = rendered(templar, "nfs_server/templates/vitrine.exports.j2")
+    assert exports.count("(r") == exports.count(",secure,") > 0
+
+
+def test_web_sees_nothing_of_the_server(site):
+    """On one host, OMERO.web sees neither OMERO.server's folders nor the repository nor the database's secrets."""
+    given = {
+        "omero_server_dir": "/opt/other/server",
+        "omero_server_data_dir": "/data/omero",
+        "database_client_dir": "/etc/db",
+    }
+    unit = rendered(site(**given)("one", "omero_web"), "omero_web/templates/omero-web.service.j2")
+    hidden = set(re.findall(r"(?m)^InaccessiblePaths=-(\S+)$", unit))
+    assert {"/opt/other/server", "/data/omero", "/etc/db"} <= hidden
+
+
+@pytest.mark.parametrize(
+    ("password", "salt", "made"),
+    [
+        (
+            "Passw0rd for a test",
+            "PsvdgiDEoE55znQJ9M2ZBQ==",
+            "VvmbUObqJGz7ryFDNnzN7Hd9DYQpMr5wHAQH0x8blkk=:MXXih1WnNdnA8RX7DBwu9VI/Mo9Yq/x9gOPs6IJL7T4=",
+        ),
+        (
+            "p\u00e4ssw\u00aard\u00a0x\u00ad",
+            "IrjWGKphOTgRp3owjDf74Q==",
+            "uNdPz7j42SxdI3/07hECbpoGllUHx55Ca4G0ljgPLKA=:0+4+yVmXZeRvCWlTJsEdKOZIpJsroNbK7my0w4dHA7c=",
+        ),
+        (
+            "tab\there",
+            "oHjHXzfvMXlwpi5ufEg98Q==",
+            "K8dCoHDp4NCJe80Bjc0ppDfUSAPgk3NwvoM3cPl3Iao=:VVam5CoMKfZuAnNKw8y0JpYrWlt6vad1pHDBbVDWFMk=",
+        ),
+    ],
+)
+def test_scram_verifier(password, salt, made):
+    """It is the one that PostgreSQL 15 made: of ASCII, of what has to be prepared, and of what cannot be."""
+    assert postgresql.verifier(password, base64.b64decode(salt)) == f"SCRAM-SHA-256$4096:{salt}${made}"
+
+
+def test_verifiers_are_sent(site):
+    """PostgreSQL is sent verifiers, each with a salt of its own, in statements that are recorded nowhere."""
+    tasks = []
+    for path in (PROJECT / "roles/postgresql/tasks").glob("*.yml"):
+        for task in yaml.safe_load(path.read_text()):
+            tasks += [each for each in [task, *task.get("block", [])] if "community.postgresql.postgresql_user" in each]
+    assert len(tasks) == 2
+    for task in tasks:
+        assert task["no_log"] is True
+        assert task["environment"] == {"PGOPTIONS": "{{ __postgresql_unrecorded }}"}
+        assert task["community.postgresql.postgresql_user"]["password"].startswith("{{ __postgresql_verifiers[")
+    templar = site(postgresql_salt="s")("db", "postgresql")
+    options = value(templar, "__postgresql_unrecorded")
+    for wanted in ("pg_stat_statements.track=none", "log_statement=none", "log_min_error_statement=panic"):
+        assert f"-c {wanted}" in options
+    verifiers = value(templar, "__postgresql_verifiers")
+    assert verifiers == {
+        name: postgresql.scram_sha_256(password, f"s{name}")
+        for name, password in (("omero", "a"), ("omero_readonly", "b"), ("monitor", "c"))
+    }
+    assert len({each.split("$")[1] for each in verifiers.values()}) == 3
+
+
+def test_time_limit(site):
+    """A statement of the read-only user ends even if the user has lifted its own limit."""
+    unit = rendered(
+        site(postgresql_readonly_timeout=7)("db", "postgresql"),
+        "postgresql/templates/vitrine-database-limit.service.j2",
+    )
+    assert "select pg_terminate_backend(pid)" in unit
+    assert "('omero_readonly', 7), ('monitor', 15)" in unit
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "template"),
+    [
+        ("one", "omero_server", "omero-server.service.j2"),
+        ("one", "omero_web", "omero-web.service.j2"),
+        ("store", "nfs_server", "sandbox.conf.j2"),
+        ("db", "postgresql", "confine.conf.j2"),
+        ("db", "postgresql", "vitrine-database-limit.service.j2"),
+    ],
+)
+def test_exposure(site, tmp_path, name, role, template):
+    """systemd's own measure of the unit of {role} is 3.0 or less."""
+    text = rendered(site()(name, role), f"{role}/templates/{template}")
+    if "ExecStart=" not in text:
+        text = text.replace("[Service]", "[Service]\nExecStart=/bin/true", 1)
+    unit = tmp_path / "vitrine-test.service"
+    unit.write_text(text)
+    program = shutil.which("systemd-analyze") or pytest.skip("there is no systemd-analyze")
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=30", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, "\n".join(
+        line for line in done.stdout.splitlines() if line.startswith(("\u2717", "\u2192"))
+    )

@@ -195,6 +195,17 @@ def test_other_hosts(variables, outside):
         assert not other.reaches(port), f"{other.name} reached it"
 
 
+def test_hidden(host, variables):
+    """OMERO.web's processes see nothing of an OMERO.server, a database or exports on the same host."""
+    hidden = [path for path in variables["omero_web_hidden_paths"] if host.file(path).exists]
+    if not hidden:
+        pytest.skip("the host has no files of those services")
+    process = host.check_output("systemctl show --property=MainPID --value omero-web")
+    for path in hidden:
+        command = f"nsenter --target={process} --mount -- runuser --user={variables['omero_web_user']} -- ls %s"
+        assert host.run(command, path).rc != 0, f"it lists {path}"
+
+
 def test_secrets(host, variables):
     """Others on the host cannot read OMERO.web's passwords."""
     folder = variables["omero_web_dir"]
