@@ -12,7 +12,8 @@ testinfra_hosts = ["ansible://proxy"]
 pytestmark = pytest.mark.unit("vitrine-queue")
 
 QUEUE = "/etc/haproxy/vitrine-queue.cfg"
-# Takes OMERO.web's place: as many requests at once as it has processes, in the order in which they came. An image takes half a second.
+# Takes OMERO.web's place: answers as many requests at once as it has processes, in the order in which they came. An
+# image takes half a second.
 SLOW = """
 import http.server, sys, threading, time
 address, port, processes = sys.argv[1], int(sys.argv[2]), threading.Semaphore(int(sys.argv[3]))
@@ -34,7 +35,8 @@ VISIT = """
 import http.client, json, ssl, sys, time
 address, path, seconds = {arguments}
 context = ssl.create_default_context(cadata=sys.stdin.read())
-connection, took, end = http.client.HTTPSConnection(address, timeout=60, context=context), [], time.monotonic() + seconds
+connection = http.client.HTTPSConnection(address, timeout=60, context=context)
+took, end = [], time.monotonic() + seconds
 while time.monotonic() < end:
     begun = time.monotonic()
     connection.request("GET", path + str(len(took)))
@@ -76,7 +78,7 @@ def test_class(kept, many):
 
 
 def test_greedy(host, variables, visitor, certificate, many, slow_web):
-    """Beside an address that asks for new images over 40 connections, a visitor's pages take less than a second at p95."""
+    """Beside an address that asks for images over 40 connections, a visitor's pages take less than a second at p95."""
     code = VISIT.format(arguments=(variables["site_public_name"], "/webclient/?experimenter=-1&page=", 6))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         greedy = pool.submit(many, "/webgateway/render_image/NUMBER/?greedy", 40, 2, where=host)
