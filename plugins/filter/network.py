@@ -75,15 +75,6 @@ def client_problem(client, groups):
     return "clients contains '0.0.0.0/0', expected world" if network.prefixlen == 0 else None
 
 
-def address_problem(text):
-    """Return what is wrong with an IPv4 or IPv6 address or network (str), a clause; an empty string if it is right."""
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as problem:
-        return f"'{text}' ({problem})"
-    return ""
-
-
 def near(word, names):
     """Return the name (one of a list of str) that is close to a word, as a question in brackets, or an empty string."""
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
@@ -117,7 +108,6 @@ class FilterModule:
     def filters(self):
         """Return the filters by name."""
         return {
-            "address_problem": address_problem,
             "client_addresses": client_addresses,
             "client_hosts": client_hosts,
             "client_problems": client_problems,
