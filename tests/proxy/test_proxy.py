@@ -60,6 +60,14 @@ def test_starts_at_boot(host, variables):
     check_unit(host, "nginx", variables["nginx_cache_service_settings"])
 
 
+def test_queue_starts_at_boot(host):
+    """The queue in which requests wait for OMERO.web runs, starts at boot, and lets root alone change it."""
+    service = host.service("vitrine-queue")
+    assert service.is_running, "it does not run"
+    assert service.is_enabled
+    assert host.file("/etc/haproxy/vitrine-queue.cfg").mode & 0o022 == 0
+
+
 def test_closed(knock, closed):
     """While the site is closed, visitors are told to come back; while it is open, they are not."""
     seen = knock(f"/webclient/?promise={secrets.token_hex(8)}")
@@ -305,14 +313,20 @@ def test_numbers(host, variables):
 
 def test_balanced(host, variables):
     """Every OMERO.web that is there for the public is asked, and no other."""
-    written = host.file("/etc/nginx/conf.d/10-cache.conf").content_string
-    upstream = written.partition("upstream omero_web {")[2].partition("}")[0]
+    written = host.file("/etc/nginx/conf.d/15-misses.conf").content_string
+    upstreams = re.findall(r"upstream omero_web_\d+ \{(.*?)\}", written, re.DOTALL)
+    asked = [re.findall(r"server (\S+) ([^;]*);", upstream) for upstream in upstreams]
     names = set(variables["groups"]["web"]) - set(variables["groups"].get("web_refresh", []))
     wanted = [f"{name}:{variables['network_services']['web']['port']}" for name in names]
-    assert sorted(line.split()[1] for line in upstream.splitlines() if "server " in line) == sorted(wanted)
+    assert sorted(servers[0][0] for servers in asked) == sorted(wanted)
+    for servers in asked:
+        assert sorted(server for server, _ in servers) == sorted(wanted)
+        assert [server for server, words in servers if "backup" not in words] == [servers[0][0]]
+    queue = host.file("/etc/haproxy/vitrine-queue.cfg").content_string
+    assert queue.count("127.0.0.1:90") == 1 + 2 * len(wanted), "the queue has other servers"
 
 
-@pytest.mark.parametrize("port", [9000, 9001, 9113])
+@pytest.mark.parametrize("port", [9000, 9002, 9010, 9113])
 def test_own_ports(host, outside, variables, port):
     """What the proxy's operator and nginx itself use, port {port}, is out of reach from outside."""
     if port == 9113 and not variables["nginx_cache_exporter"]:

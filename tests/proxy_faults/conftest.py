@@ -64,12 +64,12 @@ def many(variables, visitor, certificate):
 
     With a pause (float, seconds) between requests each has a connection of its own; else there is none.
     NUMBER in the path is another one each time. It returns a dict of how often which status came with which word of
-    the cache (or which error), and how many bodies there were.
+    the cache (or which error), and how many bodies there were. Another host than the visitor may ask (where).
     """
 
-    def ask(path, connections, requests, pause=0):
+    def ask(path, connections, requests, pause=0, where=None):
         code = MANY.format(arguments=(variables["site_public_name"], path, connections, requests, pause))
-        done = run_with_input(visitor, f"python3 -c {shlex.quote(code)}", certificate)
+        done = run_with_input(where or visitor, f"python3 -c {shlex.quote(code)}", certificate)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.unit("nginx")
 
 UNUSABLE = "/run/vitrine-cache-unusable"
 SITE = "/etc/nginx/conf.d/20-site.conf"
-# Between the requests of each of three connections, so that all of them stay below nginx_cache_requests_per_second.
+MISSES = "/etc/nginx/conf.d/15-misses.conf"
+# Between the requests of each of three connections, so that they last for all steps.
 PAUSE = 0.07  # seconds
 # How long the proxy leaves a server alone that has failed (fail_timeout of cache.conf), seconds.
 FAIL_TIMEOUT = 10
@@ -46,16 +47,18 @@ Server((address, port), Handler).serve_forever()
 @pytest.fixture
 def impatient(host, ask, settled):
     """Let answers be good for a second, and servers have three to answer, instead of the hour and the minute."""
-    kept = host.file(SITE).content_string
-    assert "proxy_cache_valid 200 1h;" in kept
-    assert "proxy_read_timeout 60s;" in kept
-    changed = kept.replace("proxy_cache_valid 200 1h;", "proxy_cache_valid 200 1s;")
-    changed = changed.replace("proxy_read_timeout 60s;", "proxy_read_timeout 3s;")
+    before = {path: host.file(path).content_string for path in (SITE, MISSES)}
+    assert "proxy_cache_valid 200 1h;" in before[SITE]
+    assert "proxy_read_timeout 60s;" in before[MISSES]
+    changed = {
+        SITE: before[SITE].replace("proxy_cache_valid 200 1h;", "proxy_cache_valid 200 1s;"),
+        MISSES: before[MISSES].replace("proxy_read_timeout 60s;", "proxy_read_timeout 3s;"),
+    }
     write(host, changed)
     # The workers of before answer until they have ended.
     wait_until(lambda: is_forgotten(ask), "answers are still good for an hour")
     yield
-    write(host, kept)
+    write(host, before)
 
 
 def is_forgotten(ask):
@@ -66,10 +69,12 @@ def is_forgotten(ask):
     return ask(path).headers["x-cache-status"] != "HIT"
 
 
-def write(host, text):
-    """Write the site's configuration and load it."""
-    done = run_with_input(host, f"tee {SITE} > /dev/null && nginx -t -q && systemctl reload nginx && sleep 1", text)
-    assert done.returncode == 0, done.stderr
+def write(host, texts):
+    """Write files of nginx's configuration (dict from paths to str) and load them."""
+    for path, text in texts.items():
+        done = run_with_input(host, f"tee {path} > /dev/null", text)
+        assert done.returncode == 0, done.stderr
+    host.check_output("nginx -t -q && systemctl reload nginx && sleep 1")
 
 
 @pytest.fixture

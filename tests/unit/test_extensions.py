@@ -287,6 +287,31 @@ def test_zones_are_added(site):
     assert "keys_zone=search:" in rendered(templar, "nginx_cache/templates/cache.conf.j2")
 
 
+def test_as_many_at_once_as_omero_web_has_processes(site):
+    """The proxy's queue passes on to each OMERO.web what that takes at once, whether it is given or derived."""
+    templar = site()("front", "nginx_cache")
+    assert value(templar, "nginx_cache_workers") == {}, "no facts are known"
+    assert value(templar, "__nginx_cache_workers") == {"one:8080": 3, "three:8080": 3}
+    known = {name: {"ansible_facts": FACTS} for name in HOSTS["web"]}
+    templar.available_variables = templar.available_variables | {"hostvars": known}
+    derived = value(site()("three", "omero_web"), "__omero_web_workers")
+    assert value(templar, "nginx_cache_workers") == {"one:8080": derived, "three:8080": derived}
+    templar = site(omero_web_workers=5)("front", "nginx_cache")
+    assert value(templar, "nginx_cache_workers") == {"one:8080": 5, "three:8080": 5}
+    queue = rendered(templar, "nginx_cache/templates/queue.cfg.j2")
+    assert queue.count(" maxconn 5\n") == queue.count(" maxconn 4\n") == 2
+
+
+def test_without_limits(site):
+    """Addresses without limits are neither counted nor refused by the queue, and all others are."""
+    plain = rendered(site()("front", "nginx_cache"), "nginx_cache/templates/queue.cfg.j2")
+    assert "unlimited" not in plain
+    given = site(nginx_cache_unlimited=["192.168.1.0/24", "fd00::/64"])("front", "nginx_cache")
+    queue = rendered(given, "nginx_cache/templates/queue.cfg.j2")
+    assert "acl unlimited req.hdr_ip(X-Forwarded-For) 192.168.1.0/24 fd00::/64\n" in queue
+    assert "ipmask(32,64) unless unlimited\n" in queue
+
+
 def locations_of(conf):
     """Return the directives of each location of nginx's configuration (str), a dict of lists by the location's line."""
     return {
@@ -307,7 +332,8 @@ def test_headers_are_added(site):
     zone = next(body for head, body in locations_of(conf).items() if "/static/" in head)
     hidden = [line.strip() for line in zone if "proxy_hide_header" in line]
     # nginx hides nothing of the level above in a location that hides something itself.
-    wanted = ["Set-Cookie", "X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy", "X-Frame-Options"]
+    own = ["Set-Cookie", "X-Content-Type-Options", "Referrer-Policy"]
+    wanted = [*own, "Permissions-Policy", "X-Frame-Options", "X-Vitrine-Unusable", "X-Vitrine-Upstream"]
     assert hidden == [f"proxy_hide_header {name};" for name in wanted]
     hub = locations_of(conf)["location /jupyter/"]
     assert [line.strip() for line in hub if "hide_header" in line] == [

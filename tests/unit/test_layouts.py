@@ -106,11 +106,11 @@ def test_refused(tmp_path, case):
 def test_the_nginx_of_web_and_proxy_have_no_name_in_common():
     """On one host both roles' files are parts of one configuration, in which each name may be there once."""
     found, name_of = {}, re.compile(r"^\s*(?:upstream|log_format) (\w+)|zone=(\w+):|shared:(\w+):", re.MULTILINE)
-    for role, name in [("omero_web", "nginx"), ("nginx_cache", "cache"), ("nginx_cache", "site")]:
+    for role, name in [("omero_web", "nginx"), *(("nginx_cache", each) for each in ("cache", "misses", "site"))]:
         text = (PROJECT / f"roles/{role}/templates/{name}.conf.j2").read_text()
         found.setdefault(role, []).extend(name_of.findall(text))
     names = {role: {next(filter(None, each)) for each in groups} for role, groups in found.items()}
-    assert {"omero_web", "omero_web_refresh", "vitrine", "visitors", "tls"} <= names["nginx_cache"]
+    assert {"misses", "omero_web_", "omero_web_refresh", "vitrine", "tls"} <= names["nginx_cache"]
     assert names["omero_web"]
     assert not names["omero_web"] & names["nginx_cache"]
 

@@ -172,6 +172,18 @@ CASES = {
         ["postgresql_clients_extra has", "`certificate`, a PEM file on the controller"],
     ),
     "the proxy as it is": ("nginx_cache", "validate", {}, {}, []),
+    "fewer that wait in total than of one address": (
+        *("nginx_cache", "validate", {"nginx_cache_waiting": 2000}, {}),
+        ["nginx_cache_waiting is 2000, nginx_cache_waiting_total is 1500", "a total of at least nginx_cache_waiting"],
+    ),
+    "processes of an OMERO.web that is none": (
+        *("nginx_cache", "validate", {"nginx_cache_workers": {"nowhere:8080": 4}}, {}),
+        ["nginx_cache_workers is {'nowhere:8080': 4}; expected a map from host:port as in nginx_cache_upstreams"],
+    ),
+    "an address without limits that is none": (
+        *("nginx_cache", "validate", {"nginx_cache_unlimited": ["192.168.1.9", "fd00::/64", "an.institute"]}, {}),
+        ["nginx_cache_unlimited contains 'an.institute'; expected an address such as 192.168.1.9 or fd00::9"],
+    ),
     "a header that the role sets": (
         *("nginx_cache", "validate", {"nginx_cache_headers_extra": {"Referrer-Policy": "origin"}}, {}),
         ["nginx_cache_headers_extra: 'Referrer-Policy' is 'origin'; expected a name that the role does not set itself"],

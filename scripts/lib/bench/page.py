@@ -8,13 +8,10 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 
 from selenium import webdriver
 
 THUMBNAILS, ROUNDS = 300, 5
-# The sustained rate of requests per second that the site allows an address (nginx_cache_requests_per_second).
-PER_SECOND = 50
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--no-proxy-server"]
 # Loads the pictures of all addresses at once, and returns the milliseconds and the number of pictures that arrived.
 SHOW = """
@@ -69,7 +66,6 @@ def measure(browser, site):
             if came != THUMBNAILS:
                 sys.exit(f"{came} thumbnails were loaded, expected {THUMBNAILS}")
             report[how].append(round(milliseconds / 1000, 2))
-        time.sleep(2 * THUMBNAILS / PER_SECOND)
     return report
 
 

@@ -4,7 +4,7 @@
 usage: proxy.py PART KEYS      PART: thumbnails, tiles, latency, one key, back end killed, large
 
 Three more nginx run for the time on loopback, with the site's certificate: one with the site's own configuration (other
-ports, an empty cache beside the site's, no limit for the one address that all requests come from), one that serves the
+ports, an empty cache beside the site's, and without the queue in front of OMERO.web), one that serves the
 same answers as files (the reference), and one with a proxy_cache and no other directive than it needs. KEYS answers are
 made for the measurements of a large cache. What was seen is printed as JSON.
 """
@@ -75,8 +75,8 @@ class Site:
         self.files = folder / "files"
         self.files.mkdir()
         self.running = {}
-        written = pathlib.Path("/etc/nginx/conf.d/10-cache.conf").read_text()
-        self.web = re.findall(r"server (\S+)", written.partition("upstream omero_web {")[2].partition("}")[0])
+        written = pathlib.Path("/etc/nginx/conf.d/15-misses.conf").read_text()
+        self.web = re.findall(r"upstream omero_web_\d+ \{\s*server (\S+)", written)
         site = pathlib.Path("/etc/nginx/conf.d/20-site.conf").read_text()
         self.certificate = re.search(r"ssl_certificate (\S+);", site)[1]
         self.key = re.search(r"ssl_certificate_key (\S+);", site)[1]
@@ -95,18 +95,22 @@ class Site:
         self.start("plain", plain)
 
     def own_configuration(self):
-        """Return the site's own configuration with other ports, another cache, and no rate limit for the client."""
+        """Return the site's own configuration with other ports, another cache, and no queue."""
         text = "".join(path.read_text() for path in sorted(pathlib.Path("/etc/nginx/conf.d").glob("*.conf")))
         text = re.sub(r"proxy_cache_path \S+/zones/", f"proxy_cache_path {self.zones}/", text)
-        text = re.sub(r"rate=[0-9]+r/s", "rate=1000000r/s", text)
-        text = re.sub(r"burst=[0-9]+", "burst=1000000", text)
         text = text.replace("listen 443 ssl", f"listen {ADDRESS}:{PORTS['site']} ssl")
         text = text.replace("listen 80 default_server", f"listen {ADDRESS}:19081 default_server")
-        text = text.replace("127.0.0.1:9000", "127.0.0.1:19000").replace("127.0.0.1:9001", "127.0.0.1:19001")
+        text = re.sub(
+            r"upstream misses \{.*?\n\}",
+            "upstream misses { server 127.0.0.1:9010; keepalive 64; }",
+            text,
+            flags=re.S,
+        )
+        text = re.sub(r"127\.0\.0\.1:(90[0-9]{2})\b", r"127.0.0.1:1\1", text)
         # A single back end, which can be stopped.
         text = re.sub(
-            r"upstream omero_web \{.*?\n\}",
-            f"upstream omero_web {{ server {ADDRESS}:{BACK_END}; keepalive 32; }}",
+            r"upstream (omero_web_\d+) \{.*?\n\}",
+            rf"upstream \1 {{ server {ADDRESS}:{BACK_END}; keepalive 32; }}",
             text,
             flags=re.S,
         )
