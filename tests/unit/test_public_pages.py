@@ -14,7 +14,7 @@ from unit.test_extensions import rendered, site, value  # noqa: F401
 
 from vitrine_cli.site import PROJECT
 
-KNOWN = yaml.safe_load((PROJECT / "roles/nginx_cache/vars/known.yml").read_text())["__nginx_cache_known"]
+KNOWN = yaml.safe_load((PROJECT / "roles/nginx_cache/files/pages.yml").read_text())["pages"]
 LISTING = (PROJECT / "tests/unit/data/omero_web_urls.txt").read_text().splitlines()
 APPS = [{"name": name} for name in ("iviewer", "figure", "gallery")]
 APPS.append({"name": "mapr", "settings": {"omero.web.mapr.config": []}})

@@ -368,7 +368,7 @@ def test_every_firewall_rule_is_unloaded():
         for table in re.findall(r"^delete table (inet \w+)$", path.read_text(), re.MULTILINE)
     }
     unload = next(task for task in yaml.safe_load(host) if task["name"] == "Unload the firewall rules")
-    assert len(tables) == 2
+    assert len(tables) == 3
     assert set(unload["loop"]) == tables
     assert "[firewall_more_dir]" in host
 

@@ -121,7 +121,7 @@ def test_addresses(host, variables):
     script = (pathlib.Path(__file__).parent / "list_urls.py").read_text()
     run = run_with_input(host, f"cd / && runuser -u {shlex.quote(user)} -- {python}", script)
     assert run.returncode == 0, run.stderr[-500:]
-    known = yaml.safe_load((ROLES / "nginx_cache" / "vars" / "known.yml").read_text())["__nginx_cache_known"]
+    known = yaml.safe_load((ROLES / "nginx_cache" / "files" / "pages.yml").read_text())["pages"]
     of = {
         app: [each for kind in kinds.values() for part in kind.values() for each in part]
         for app, kinds in known.items()
@@ -134,7 +134,7 @@ def test_addresses(host, variables):
         # Addresses of a site's own apps are refused unless the site lists them (nginx_cache_pages_extra).
         if (app in of and rest not in of[app]) if slash and app != "index" else address not in of["root"]:
             new.append(address)
-    assert not new, f"in no class of roles/nginx_cache/vars/known.yml: {new}"
+    assert not new, f"in no class of roles/nginx_cache/files/pages.yml: {new}"
 
 
 def test_feedback(ask):
