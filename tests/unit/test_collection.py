@@ -126,7 +126,7 @@ def outside(artifact, tmp_path_factory):
     for name in ("service", "database", "bin", "omero/venv/bin"):
         (folder / name).mkdir(parents=True)
     (folder / "omero/venv/bin/python").symlink_to(sys.executable)
-    (folder / "bin/psql").write_text(f"#!/bin/sh\ncat > {folder}/sql\n")
+    (folder / "bin/psql").write_text(f"#!/bin/sh\ncat >> {folder}/sql\n")
     (folder / "bin/psql").chmod(0o755)
     arguments = ["collection", "install", "--offline", "--no-deps", "--collections-path", folder / "collections"]
     run("ansible-galaxy", folder, *arguments, artifact)
