@@ -171,9 +171,13 @@ def test_least_privilege(host, variables, folder):
         assert host.run(f"runuser --user=nobody -- cat {path}").rc != 0, f"{path} is readable for others"
 
 
-def test_confined(host):
-    """The server may write where it must and nowhere else, and opens as many files as OMERO wants."""
+def test_confined(host, variables):
+    """The server may write where it must and nowhere else, and opens as many files as OMERO wants, or as the site says."""
     wanted = {"LimitNOFILE": "16384", "UMask": "0027", "NoNewPrivileges": "yes", "ProtectSystem": "strict"}
+    # What the site sets itself, systemd may show in another notation (32K as 32768).
+    wanted = {name: value for name, value in wanted.items() if name not in variables["omero_server_service_settings"]}
+    if not wanted:
+        pytest.skip("omero_server_service_settings sets all of these itself")
     shown = host.check_output("systemctl show omero-server --property=%s", ",".join(wanted)).splitlines()
     assert dict(line.split("=", 1) for line in shown) == wanted
 

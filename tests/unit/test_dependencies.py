@@ -332,7 +332,7 @@ def test_mitogen_runs_what_was_shown_without(monkeypatch):
     assert {modes[name] for name in LAYERS} == {"prepare"}
     assert not any(phase.mitogen for phase in checks.plan(checks.parse(["--plain"]), known))
     assert checks.strategy("") == {}
-    assert checks.strategy("prepare").keys() == {"VITRINE_MITOGEN"}
+    assert checks.strategy("prepare").keys() == {"VITRINE_MITOGEN", "ANSIBLE_TIMEOUT"}
     whole = checks.strategy("all")
     assert whole["ANSIBLE_STRATEGY"] == "mitogen_linear"
     assert (pathlib.Path(whole["ANSIBLE_STRATEGY_PLUGINS"]) / "mitogen_linear.py").exists()

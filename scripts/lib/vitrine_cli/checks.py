@@ -346,8 +346,9 @@ def strategy(mitogen):
     package = pathlib.Path(importlib.util.find_spec("ansible_mitogen").origin).parent
     plugins = str(package / "plugins" / "strategy")
     everything = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": plugins}
-    # molecule/prepare.yml reads it.
-    return {"VITRINE_MITOGEN": plugins} | (everything if mitogen == "all" else {})
+    # Mitogen waits for a connection as long as Ansible does, 10 seconds, which a host on a busy machine may exceed.
+    # molecule/prepare.yml reads VITRINE_MITOGEN.
+    return {"VITRINE_MITOGEN": plugins, "ANSIBLE_TIMEOUT": "60"} | (everything if mitogen == "all" else {})
 
 
 def check_used(phase, checkout, used):
