@@ -231,6 +231,8 @@ def carry_out(name, function, site, run):
                 through.append(f"{attempt.what}: {said}")
     if not made:
         void.append("no attempt was made")
+    if not any(isinstance(attempt, Control) for attempt in attempts):
+        void.append("nothing ordinary was tried, so that refusals may have another reason")
     return Row(name, made, through, void)
 
 

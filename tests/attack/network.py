@@ -191,6 +191,8 @@ def session_stores(site):
     ]
     own = {"place": place, "do": "send", "address": "127.0.0.1", "idle": 1}
     listening = [port for port in ports.values() if port in site.loopback[place]]
+    for port in listening:
+        yield Control(f"a connection to {port}", {**own, "port": port}, connects)
     for port, word in itertools.product(listening, words):
         yield Attempt(f"{word} to {port}", {**own, "port": port, "data": f"{word}\r\n"}, got)
     for port in listening:
@@ -245,6 +247,8 @@ def icegrid(site):
 def secrets(site):
     """No account without rights reads keys, passwords or other people's data."""
     for name in site.addresses:
+        ordinary = {"place": name, "do": "run", "command": "head -c 1 /etc/passwd", "user": "nobody"}
+        yield Control(f"what everybody may read on {name}", ordinary, succeeds)
         folders = site.secret_paths(name)
         for user, path in itertools.product(site.accounts(name), folders):
             quoted = shlex.quote(path)
@@ -270,6 +274,7 @@ def root(site):
         "journalctl -k -n 1 | grep -q kernel:",
     ]
     for name in site.addresses:
+        yield Control(f"nobody on {name}", {"place": name, "do": "run", "command": "id", "user": "nobody"}, succeeds)
         for user, command in itertools.product(site.accounts(name)[:1], commands):
             yield Attempt(
                 f"{user} on {name}: {command}", {"place": name, "do": "run", "command": command, "user": user}, succeeds

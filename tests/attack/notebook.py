@@ -68,6 +68,7 @@ def forged(site):
     """What another site makes a user's browser send does nothing at the hub and at the user's server."""
     own, _ = site.hub_users()
     logged_in = {"Cookie": site.hub_cookies()["Cookie"]}
+    yield Control("the own account", site.hub("GET", f"hub/api/users/{own}", site.hub_cookies()), answers(200))
     origins = {
         "from elsewhere": {"Origin": "https://attack.invalid", "Referer": "https://attack.invalid/"},
         "from nowhere": {"Origin": "null"},
@@ -103,6 +104,8 @@ def network(site):
     """A notebook reaches neither a cloud's metadata nor ports that its host may not reach either."""
     hub = site.one("jupyterhub")
     place = {"place": "notebook", "do": "send", "connect": 1}
+    public = site.variables["network_services"]["https"]["port"]
+    yield Control("the site itself", {**place, "address": site.name, "port": public, "connect": 5}, connects)
     for address in (*METADATA, "fd00:ec2::254", "fd20:ce::254", "::ffff:169.254.169.254"):
         yield Attempt(f"metadata at {address}", {**place, "address": address, "port": 80}, connects)
     for target, address in site.addresses.items():
@@ -195,6 +198,7 @@ def its_host(site):
 def notebook_answers(site):
     """No header that a notebook sends back reaches beyond its own pages."""
     user, _ = site.hub_users()
+    yield Control("the user's own page", site.hub("GET", f"user/{user}/lab", site.hub_cookies()), answers(200))
 
     def ask(**headers):
         query = urllib.parse.urlencode({name.replace("_", "-"): value for name, value in headers.items()})

@@ -33,6 +33,11 @@ LOGIN_FORM = r"(?i)name=[\"']?password|type=[\"']?password"
 ROOTS_LINE = r"root:[^:]*:0:0:"
 
 
+def ordinary(site):
+    """Return the control of most kinds: a visitor sees the page."""
+    return Control("a visitor sees the page", site.ask("GET", PAGE), says("dataTree"))
+
+
 def disguises(path):
     """Return a path that begins with a slash, written in ways that programs read differently (list of str)."""
     first, rest = path[1], path[2:]
@@ -80,6 +85,7 @@ def login_paths(site):
 @kind("logins at a page")
 def logins(site):
     """No page takes a name and a password, in an address or in a form."""
+    yield ordinary(site)
     user, password = site.variables["omero_curator_user"], site.variables["omero_curator_password"]
     form = urllib.parse.urlencode({"username": user, "password": password, "server": "1"})
     token = "a" * 32
@@ -122,6 +128,7 @@ def files(site):
 @kind("listings and left-over files")
 def left_over(site):
     """No folder is listed, and nothing that operators left is served."""
+    yield ordinary(site)
     got = says(
         r"(?i)<title>Index of|\[core\]|DB_PASSWORD|BEGIN [A-Z ]*PRIVATE|nginx_up|Active connections|# HELP ", 200
     )
@@ -196,6 +203,7 @@ def smuggling(site):
 @kind("one visitor's answer for another")
 def deception(site):
     """What is made for one visitor is not kept for all, whatever its path looks like (beside tests/proxy_faults)."""
+    yield ordinary(site)
     word = f"{site.mine}secret"
 
     def kept(seen):
@@ -278,6 +286,7 @@ def methods(site):
 @kind("headers in an address")
 def injection(site):
     """No part of an address becomes a header of the answer."""
+    yield ordinary(site)
     got = has_header("X-Attack")
     ends = ["%0d%0a", "%0a", "%0d", "%E5%98%8A%E5%98%8D", "%250d%250a", "\\r\\n", "%c4%8d%c4%8a", "%00%0d%0a"]
     for end, path in itertools.product(
@@ -292,6 +301,7 @@ def injection(site):
 @kind("host names")
 def host_names(site):
     """No name that a request claims appears in an answer."""
+    yield ordinary(site)
     evil = "attack.invalid"
     got = either(has_header("Location", evil), says(evil, 200, 301, 302))
     for name in (
@@ -317,6 +327,7 @@ def host_names(site):
 @kind("redirects elsewhere")
 def redirects(site):
     """No link to the site sends a visitor elsewhere."""
+    yield ordinary(site)
     got = leads_to(r"^(?:https?:)?[/\\]{2,}attack\.invalid")
     for path in (
         *("//attack.invalid", "///attack.invalid", "/\\attack.invalid", "/%2f/attack.invalid", "/%5cattack.invalid"),
@@ -333,6 +344,7 @@ def redirects(site):
 @kind("requests on behalf of others")
 def forgery(site):
     """The site fetches nothing for a visitor: no cloud's metadata, no service of its own hosts."""
+    yield ordinary(site)
     # What such services answer; a page of the site's own is none.
     got = says(r"ami-id|instance-id|computeMetadata|meta-data|latest/|nginx_up|Active connections|redis_version")
     for address in METADATA:
@@ -354,6 +366,7 @@ def forgery(site):
 @kind("ranges and compression")
 def bombs(site):
     """A small request does not cause a large answer or much work."""
+    yield ordinary(site)
     many = ",".join(["0-"] * 1500)
     overlapping = ",".join(f"{number}-" for number in range(800))
     for path in (STATIC, PROJECTS, PAGE):
@@ -376,6 +389,7 @@ def bombs(site):
 @kind("large requests")
 def large(site):
     """Headers and bodies larger than any browser's are refused, and the site stays up."""
+    yield ordinary(site)
     got = either(answers(), lasts(20))
     for what, headers in {
         "a header of 64 KiB": {"X-Large": "x" * 65536},
@@ -418,6 +432,7 @@ def slow(site):
 @kind("errors that tell")
 def errors(site):
     """No error names files, versions or lines of code."""
+    yield ordinary(site)
     got = either(says(INNARDS), has_header("Server", r"\d"), has_header("X-Powered-By"))
     for path in (
         *(
@@ -455,6 +470,7 @@ def errors(site):
 @kind("cookies that were made up")
 def cookies(site):
     """No session is the one that a visitor brings, and none is a script's to read."""
+    yield ordinary(site)
     made_up = "attack" + "0" * 26
     got = has_header("Set-Cookie", made_up)
     for path, name in itertools.product(
@@ -518,6 +534,7 @@ def hub_without_login(site):
 def guessing(site):
     """Names and passwords that everybody tries first are refused by the hub."""
     got = either(has_header("Set-Cookie", r"hub-login"), leads_to(r"/hub/(?:spawn|home)|/user/"))
+    yield Control("the page to log in", site.hub("GET", "hub/login"), answers(200))
     # No account of a user, whom wrong passwords would slow down.
     for name, password in itertools.product(("root", "admin", "omero-server"), ("", "root", "password", "omero")):
         yield Attempt(f"{name} with '{password}'", {"place": "login", "user": name, "password": password}, got)
@@ -526,6 +543,7 @@ def guessing(site):
 @kind("pages that are not the public's")
 def not_public(site):
     """What OMERO.web has for its users and not for visitors is refused: files, tables, exports, scripts, accounts."""
+    yield ordinary(site)
 
     def shown(seen):
         """Judge: what is shown got through; what a site lets visitors download comes as an attachment."""
@@ -550,6 +568,7 @@ def not_public(site):
 @kind("names of accounts")
 def accounts(site):
     """No page lists who has an account."""
+    yield ordinary(site)
     users = "|".join({site.variables["omero_curator_user"], "root"})
     got = says(rf"\"(?:UserName|omeName|username|loginname)\"\s*:\s*\"(?:{users})\"", 200)
     for path in (
@@ -568,6 +587,7 @@ def accounts(site):
 @kind("the feedback form")
 def feedback(site):
     """No form takes a visitor's text to send it elsewhere."""
+    yield ordinary(site)
     got = either(answers(), lasts(10))
     # Without a text OMERO.web sends nothing.
     form = "error=&comment=&email=attack%40attack.invalid"

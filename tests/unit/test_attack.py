@@ -200,10 +200,18 @@ def test_large_answers_are_found(serve):
 
 def test_a_kind_without_attempts():
     """A kind that makes no attempt proves nothing, nor does one whose attempts could not be made."""
-    assert carry_out("none", lambda site: [], None, run).void == ["no attempt was made"]
+    assert carry_out("none", lambda site: [], None, run).void[0] == "no attempt was made"
     how = {"place": "here", "do": "hello", "address": "127.0.0.1", "port": 1, "ciphers": "NO-SUCH-CIPHER"}
     row = carry_out("none", lambda site: [Attempt("x", how, connects)], None, run)
-    assert (row.attempts, row.void) == (0, ["no attempt was made"])
+    assert (row.attempts, row.void[0]) == (0, "no attempt was made")
+
+
+def test_a_kind_without_a_control():
+    """Without something ordinary that succeeds, refusals prove nothing: the site may be down."""
+    row = carry_out(
+        "x", lambda site: [Attempt("a", {"place": "here", "do": "run", "command": "false"}, succeeds)], None, run
+    )
+    assert row.void == ["nothing ordinary was tried, so that refusals may have another reason"]
 
 
 def test_every_kind_says_what_it_tries():
