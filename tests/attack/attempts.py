@@ -64,7 +64,7 @@ class Answer:
     """What came back for an attempt.
 
     Attributes:
-        text: str, what was received (Latin-1, at most 64 KiB), or the output of a command.
+        text: str, what was received (Latin-1, at most 256 KiB), or the output of a command.
         error: str, why there was no answer, or no more of it.
         size: int, bytes received in all.
         seconds: float, until the end of the answer.

@@ -62,7 +62,8 @@ class Site:
         self.each = {name: reach(name).ansible.get_variables() for name in self.addresses}
         self.mine = secrets.token_hex(8)
         self.mark = f".vitrine-attack-{self.mine}"
-        self.user = (variables.get("jupyterhub_gate_users") or ["nobody"])[0]
+        self.hub_variables = self.each[groups["jupyterhub"][0]] if groups.get("jupyterhub") else {}
+        self.user = (self.hub_variables.get("jupyterhub_gate_users") or ["nobody"])[0]
         self.listening, self.loopback = {}, {}
         for name in self.addresses:
             lines = reach(name).check_output("ss --no-header --listening --tcp --numeric").splitlines()
@@ -160,10 +161,10 @@ class Site:
 
     def client(self, number):
         """Return a browser and the password of one of the gate's accounts."""
-        users = self.variables.get("jupyterhub_gate_users")
-        if not self.first("jupyterhub") or not users:
+        users = self.hub_variables.get("jupyterhub_gate_users")
+        if not users:
             raise Absent("the site has no JupyterHub, or jupyterhub_gate_users is empty")
-        folder = pathlib.Path(self.each[self.one("jupyterhub")]["jupyterhub_passwords_dir"])
+        folder = pathlib.Path(self.hub_variables["jupyterhub_passwords_dir"])
         return Client(self.variables["site_jupyterhub_url"], users[number]), (
             folder / users[number]
         ).read_text().strip()
@@ -210,7 +211,7 @@ class Site:
     def secret_paths(self, name):
         """Return paths on a host that only root and one service may read."""
         own, groups = self.each[name], self.variables["groups"]
-        paths = ["/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/root", "/etc/sudoers", "/etc/vitrine/mounts"]
+        paths = ["/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/root", "/etc/sudoers"]
         if name in groups["proxy"]:
             paths += ["/etc/nginx/tls/site.key"]
         if name in groups["web"]:
@@ -225,10 +226,9 @@ class Site:
                 f"{server}/var",
             ]
             paths += [f"{own['database_client_dir']}/{each}" for each in ("client.key", "pgpass")]
-            paths += [own["omero_server_data_dir"], f"{own['omero_server_data_dir']}/ManagedRepository"]
-            paths += [f"{own['omero_server_data_dir']}/certs"]
+            paths += [f"{own['omero_server_data_dir']}/{each}" for each in ("ManagedRepository", "Files", "certs")]
         if name in groups["database"]:
-            paths += [own["postgresql_data_dir"], "/var/log/postgresql"]
+            paths += [f"{own['postgresql_data_dir']}/{own['database_version']}/main"]
         if name in groups["jupyterhub"]:
             hub = own["jupyterhub_data_dir"]
             paths += [
@@ -237,8 +237,7 @@ class Site:
                 f"{hub}/hub",
                 f"{hub}/home/{self.user}",
             ]
-        # Not world-readable lists of mounts are no secret.
-        return [path for path in paths if path != "/etc/vitrine/mounts"]
+        return paths
 
     def owns(self, name, user, path):
         """Tell whether a path is the account's own on a host: what its service needs to run."""
@@ -282,9 +281,9 @@ def request(method, target, name, headers, body):
 
 @pytest.fixture(scope="module")
 def rows(host, reach):
-    """Return a function from a kind's name to its Row; the table is in the site's reports when all are done."""
+    """Return a function from a kind's name to its Row; the table is in the site's reports."""
     variables = host.ansible.get_variables()
-    site, seen = Site(variables, reach), {}
+    site, seen, folder = Site(variables, reach), {}, pathlib.Path(variables["reports_dir"])
 
     def row(name):
         begun = time.monotonic()
@@ -293,12 +292,10 @@ def rows(host, reach):
         except Absent as reason:
             pytest.skip(str(reason))
         seen[name] = Row(name, found.attempts, found.through, found.void, time.monotonic() - begun)
+        # Each time, so that there is a table also of a run that was interrupted.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "attack.txt").write_text(table(seen.values()))
         return seen[name]
 
     with site.undo:
         yield row
-        text = table(seen.values())
-        print(text)
-        folder = pathlib.Path(variables["reports_dir"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "attack.txt").write_text(text)

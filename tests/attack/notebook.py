@@ -119,7 +119,7 @@ def network(site):
 def its_host(site):
     """A notebook reads, writes and becomes nothing that is not its own."""
     _, other = site.hub_users()
-    homes = site.variables["jupyterhub_data_dir"]
+    homes = site.hub_variables["jupyterhub_data_dir"]
     place = {"place": "notebook", "do": "run"}
     yield Control("the own home", {**place, "command": "cd && touch .attack && rm .attack"}, succeeds)
     for command in (
@@ -141,7 +141,7 @@ def its_host(site):
             "touch /etc/attack",
             "touch /usr/local/bin/attack",
             "touch /var/attack",
-            "touch /run/attack",
+            "touch /run/attack && rm /run/attack",
             "touch /dev/shm/../attack",
         ),
         *(
@@ -158,7 +158,6 @@ def its_host(site):
             "ls /proc/1/root",
             "pgrep -u root",
             f"pgrep -u {other}",
-            "pgrep jupyterhub-",
         ),
         *(
             "systemctl --no-ask-password start cron",
@@ -183,9 +182,9 @@ def its_host(site):
         *(
             "journalctl -n 1 -u jupyterhub | grep -q jupyterhub",
             f"cat /run/jupyterhub/users/{other}/*",
-            "ls /run/jupyterhub/faillock/root",
+            "cat /run/jupyterhub/faillock/root",
         ),
-        *("python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'"),
+        "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
         *(
             "find / -xdev -perm -4000 -exec test -u {} \\; -exec {} -n id \\; 2>/dev/null | grep -q uid=0",
             f"touch {homes}/attack",
@@ -223,13 +222,9 @@ def notebook_answers(site):
         "Alt-Svc": 'h3="attack.invalid:443"',
         "Report-To": '{"group":"x"}',
         "NEL": '{"report_to":"x"}',
-        "Access-Control-Allow-Origin": "https://attack.invalid",
-        "Access-Control-Allow-Credentials": "true",
-        "Refresh": "0; url=https://attack.invalid",
         "X-Accel-Expires": "3600",
         "X-Accel-Buffering": "no",
         "X-Accel-Limit-Rate": "1",
-        "Link": "<https://attack.invalid>; rel=preload",
     }.items():
         yield Attempt(
             f"{name}: {value}",
@@ -240,7 +235,6 @@ def notebook_answers(site):
         "attack=1; Path=/",
         "attack=1; Path=/webclient/",
         f"attack=1; Domain={site.name}",
-        "attack=1",
         "__Host-attack=1; Path=/; Secure",
     ):
         yield Attempt(

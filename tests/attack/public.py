@@ -24,8 +24,8 @@ PAGE = "/webclient/?experimenter=-1"
 PROJECTS = "/api/v0/m/projects/"
 STATIC = "/static/webclient/javascript/ome.tree.js"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# Addresses at which clouds tell a server its secrets.
-METADATA = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16"]
+# Addresses at which clouds tell a server its secrets: those that stay on the link.
+METADATA = ["169.254.169.254", "169.254.170.2"]
 # A program's own words, which are none of a visitor's business.
 INNARDS = r"Traceback \(most recent|File \"/|/opt/omero|site-packages|DEBUG = True|omero\.[A-Za-z]+Exception"
 # What a form to log in to OMERO.web consists of.
@@ -35,7 +35,7 @@ ROOTS_LINE = r"root:[^:]*:0:0:"
 
 def ordinary(site):
     """Return the control of most kinds: a visitor sees the page."""
-    return Control("a visitor sees the page", site.ask("GET", PAGE), says("dataTree"))
+    return Control("a visitor sees the page", site.ask("GET", PAGE, idle=20), says("dataTree"))
 
 
 def disguises(path):
@@ -74,7 +74,7 @@ def disguises(path):
 @kind("paths to a login")
 def login_paths(site):
     """No path, however it is written, leads to a form or a function that takes a password."""
-    yield Control("a visitor sees the page", site.ask("GET", PAGE), says("dataTree"))
+    yield ordinary(site)
     # A form, or the words of OMERO.web's API at the address that takes a login.
     got = either(says(LOGIN_FORM, 200), says("POST only with username"))
     for path in ("/webclient/login/", "/webadmin/login/", "/api/v0/login/", "/webgateway/su/root/"):
@@ -163,8 +163,8 @@ def left_over(site):
 def smuggling(site):
     """No request that two programs delimit differently ends up in front of another visitor's."""
     # Not kept by the cache, so that the visitors' requests take the way of the smuggled ones.
-    visitors = [site.ask("GET", f"{PAGE}&after={number}") for number in range(3)]
-    yield Control("a visitor sees the page", visitors[0], says("dataTree"))
+    visitors = [site.ask("GET", f"{PAGE}&after={number}", idle=20) for number in range(2)]
+    yield ordinary(site)
     hidden = "GET /webclient/nowhere-smuggled HTTP/1.1\r\nX-Ignore: x"
     chunked = "Transfer-Encoding: chunked"
     odd = [

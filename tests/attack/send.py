@@ -24,7 +24,8 @@ import threading
 import time
 import warnings
 
-KEPT = 1 << 16
+# The start page has 100 kB.
+KEPT = 1 << 18
 # No attempt takes longer.
 LONGEST = 30
 # Programs that run at a time; connections wait most of the time, and there may be more of them.
@@ -85,7 +86,7 @@ def send_once(attempt):
             # The answer to what was refused half-way may have come nevertheless.
             error = f"{type(problem).__name__}: {problem}"
         try:
-            while data and time.monotonic() - begun < LONGEST and (more := connection.recv(KEPT)):
+            while data and time.monotonic() - begun < LONGEST and (more := connection.recv(1 << 16)):
                 size += len(more)
                 received += more[: KEPT - len(received)]
         except TimeoutError:

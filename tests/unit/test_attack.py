@@ -29,7 +29,7 @@ from attack.attempts import (
     succeeds,
     table,
 )
-from attack.test_services import REASONS, exposures, too_exposed
+from attack.test_services import REASONS, exposures, is_named, too_exposed
 
 SEND = pathlib.Path(public.__file__).with_name("send.py")
 LINE = "root:x:0:0:root:/root:/bin/bash\n"
@@ -321,6 +321,14 @@ def test_exposed_services_are_found():
         "cron.service is at 9.6, the limit is 9.5",
         "nginx.service is at 3.1, the limit is 3.0",
     ]
+
+
+def test_the_roles_services_are_named():
+    """A unit that a role installs, and that listens or runs users' code, is compared wherever it runs."""
+    for name in ("nginx", "omero-web", "postgresql@15-main", "nfs-ganesha", "redis-server", "haproxy", "web-sessions"):
+        assert is_named(f"{name}.service"), name
+    assert is_named("jupyter-visitor-singleuser.service")
+    assert not is_named("dbus.service")
 
 
 def test_every_exception_has_a_reason():
