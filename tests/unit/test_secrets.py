@@ -23,7 +23,7 @@ STARTS = {"run", "check_output", "run_test", "run_expect", "run_command", "Popen
 # A name of a secret, where what a process gets is none: file and text that match, with the reason.
 EXCEPTIONS = {
     ("roles/omero_server/tasks/create_schema.yml", "unused"): "the password 'unused' is nobody's",
-    ("roles/omero_server/tasks/accounts.yml", "update password set hash"): "the name of a table, and a hash that is empty or null",
+    ("roles/omero_server/tasks/accounts.yml", "update password set hash"): "a table, and a hash that is empty or null",
     ("playbooks/tasks/rotate_refused.yml", "read -r PGPASSWORD"): "a shell that reads it from its standard input",
     ("roles/jupyterhub/tasks/start.yml", "/cookie_secret"): "the path of a file",
     ("roles/postgresql/tasks/database.yml", "password_encryption="): "a setting of PostgreSQL",
