@@ -246,7 +246,7 @@ class Site:
     def owns(self, name, user, path):
         """Tell whether a path is the account's own on a host: what its service needs to run."""
         own = self.each[name]
-        needs = {own.get("omero_web_user"): [own.get("omero_web_dir", "-")], "redis": ["/etc/redis", "/var/lib/redis"]}
+        needs = {own["omero_web_user"]: [own["omero_web_dir"]], "redis": ["/etc/redis", "/var/lib/redis"]}
         return path.startswith(tuple(needs.get(user, ["-"])))
 
     def run(self, place, attempts):
