@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 from conftest import run_with_input
-from test_jupyterhub import client, names, running, settings, unit
+from jupyterhub.test_jupyterhub import client, names, running, settings, unit
 
 __all__ = ["client", "names", "running", "settings", "unit"]
 
