@@ -8,9 +8,9 @@ import urllib.parse
 
 import pytest
 from conftest import run_with_input
-from jupyterhub.test_jupyterhub import client, names, running, settings, unit
+from jupyterhub.test_jupyterhub import client, names, running, settings, strange, unit
 
-__all__ = ["client", "names", "running", "settings", "unit"]
+__all__ = ["client", "names", "running", "settings", "strange", "unit"]
 
 testinfra_hosts = ["ansible://jupyterhub"]
 pytestmark = [pytest.mark.unit("jupyterhub"), pytest.mark.usefixtures("host")]
@@ -43,7 +43,11 @@ def test_the_owner_is_not_locked_out(host, client, settings):
     site, allowed = urllib.parse.urlsplit(user.url), settings["jupyterhub_login_attempts"]
     ask = {"host": site.netloc, "path": f"{site.path}hub/login", "name": user.user, "number": allowed + 3}
     # A program on the host can connect to the hub itself, or to the proxy before it.
-    for place in (["127.0.0.1", 8081], [settings["jupyterhub_address"], settings["jupyterhub_port"]]):
+    places = [["127.0.0.1", 8081]]
+    # If the site's proxy is on this host, its address is believed; users' programs cannot connect (jupyterhub_confined).
+    if settings["jupyterhub_address"] not in settings["jupyterhub_trusted_proxies"]:
+        places.append([settings["jupyterhub_address"], settings["jupyterhub_port"]])
+    for place in places:
         run = run_with_input(host, f"python3 -c {shlex.quote(GUESS)}", json.dumps(ask | {"place": place}))
         assert run.returncode == 0, run.stderr[-500:]
         seen = json.loads(run.stdout)
