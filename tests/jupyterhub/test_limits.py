@@ -44,7 +44,7 @@ def test_the_owner_is_not_locked_out(host, client, settings):
     ask = {"host": site.netloc, "path": f"{site.path}hub/login", "name": user.user, "number": allowed + 3}
     # A program on the host can connect to the hub itself, or to the proxy before it.
     places = [["127.0.0.1", 8081]]
-    # If the site's proxy is on this host, its address is believed; users' programs cannot connect (jupyterhub_confined).
+    # If the site's proxy is on this host, its address is believed; users' programs cannot connect to this port.
     if settings["jupyterhub_address"] not in settings["jupyterhub_trusted_proxies"]:
         places.append([settings["jupyterhub_address"], settings["jupyterhub_port"]])
     for place in places:

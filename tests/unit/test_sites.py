@@ -425,7 +425,7 @@ def test_a_playbook_is_found_by_its_name(name):
 
 def test_an_unknown_playbook_is_refused_with_the_nearest():
     """And with all that there are."""
-    with pytest.raises(RefusedError, match=r"no playbook 'verfy'; expected verify, or another of attack, cache, connect,"):
+    with pytest.raises(RefusedError, match=r"'verfy'; expected verify, or another of attack, cache, connect,"):
         run.find_playbook("verfy")
     with pytest.raises(RefusedError, match="no inventory 'dmeo'"):
         run.request(["verify", "dmeo"])
