@@ -32,7 +32,7 @@ def work(worker):
                 seen[repr(error)] += 1
                 continue
         try:
-            connection.request("GET", path.replace("NUMBER", str(worker) + "-" + str(number)))
+            connection.request("GET", path.replace("NUMBER", str(worker * 100000 + number)))
             answer = connection.getresponse()
             bodies.add(answer.read())
             seen[str(answer.status) + " " + answer.headers.get("X-Cache-Status", "")] += 1
